@@ -1,0 +1,2 @@
+//! The avid command line.
+fn main() {}

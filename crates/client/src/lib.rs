@@ -1,0 +1,1 @@
+//! The public client: disperse, retrieve, list, delete and verify objects.

@@ -1,0 +1,1 @@
+//! Erasure code, homomorphic fingerprints, digests and stripe arithmetic.

@@ -1,0 +1,1 @@
+//! Authenticated links: frames, handshake and bounded connections.

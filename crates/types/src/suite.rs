@@ -1,0 +1,107 @@
+//! Which code, fingerprint and hash a cluster uses, as one byte.
+//!
+//! ```text
+//! bit 7 6 5 | 4 3 2 | 1           | 0
+//!  reserved | code  | fingerprint | hash
+//! ```
+//! Rule: SUITE-1. Later codes and hashes take the free values; a build refuses those it lacks.
+
+use crate::encode::DecodeError;
+
+/// The erasure code.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum CodeKind {
+    /// Systematic Reed-Solomon over GF(2^8)/0x11D, Cauchy parity: any m of n chunks suffice.
+    ReedSolomon,
+}
+
+/// The homomorphic fingerprint.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum FingerprintKind {
+    /// 128-bit field; the default.
+    Fp128,
+    /// 64-bit field; weaker against a writer who searches offline (see `coding::fingerprint`).
+    Fp64,
+}
+
+impl FingerprintKind {
+    /// Bytes of one fingerprint.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Fp128 => 16,
+            Self::Fp64 => 8,
+        }
+    }
+}
+
+/// The hash of chunks and trees.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKind {
+    /// SHA-256 with a tree of 16 KiB leaves per chunk.
+    Sha256,
+}
+
+/// Code, fingerprint and hash together.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Suite {
+    /// The erasure code.
+    pub code: CodeKind,
+    /// The homomorphic fingerprint.
+    pub fingerprint: FingerprintKind,
+    /// The hash.
+    pub hash: HashKind,
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self {
+            code: CodeKind::ReedSolomon,
+            fingerprint: FingerprintKind::Fp128,
+            hash: HashKind::Sha256,
+        }
+    }
+}
+
+impl Suite {
+    /// The byte that names the suite in every signed and stored format.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        let fingerprint = match self.fingerprint {
+            FingerprintKind::Fp128 => 0,
+            FingerprintKind::Fp64 => 0b10,
+        };
+        let hash = match self.hash {
+            HashKind::Sha256 => 0,
+        };
+        let code = match self.code {
+            CodeKind::ReedSolomon => 0,
+        };
+        fingerprint | hash | code
+    }
+
+    /// Reads the byte.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Invalid`] if this build lacks the suite.
+    pub const fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        let fingerprint = match byte {
+            0 => FingerprintKind::Fp128,
+            0b10 => FingerprintKind::Fp64,
+            _ => return Err(DecodeError::Invalid { what: "suite", value: byte as u64 }),
+        };
+        Ok(Self { code: CodeKind::ReedSolomon, fingerprint, hash: HashKind::Sha256 })
+    }
+}
