@@ -70,10 +70,10 @@ pub struct Attempt {
 pub enum AttemptError {
     /// The name has no address.
     #[error("name does not resolve ({0}); check the spelling and the resolver")]
-    Resolve(#[source] io::Error),
+    Resolve(io::Error),
     /// Nobody answered.
     #[error("cannot connect ({0}); is the node running and the port open?")]
-    Connect(#[source] io::Error),
+    Connect(io::Error),
     /// Nobody answered in time.
     #[error("no answer within {} s; is the host up and the port open?", .0.as_secs_f32())]
     Timeout(Duration),
@@ -91,8 +91,7 @@ impl fmt::Display for DialError {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{}: {}", attempt.address, attempt.error)?;
             let mut source = std::error::Error::source(&attempt.error);
-            // The text of an I/O error is part of its sentence already.
-            while let Some(cause) = source.filter(|_| attempt.error.is_handshake()) {
+            while let Some(cause) = source {
                 write!(f, ": {cause}")?;
                 source = cause.source();
             }
@@ -110,15 +109,6 @@ impl DialError {
             AttemptError::Handshake(error) => error.retry() == Retry::Later,
         };
         if self.attempts.iter().any(is_later) { Retry::Later } else { Retry::AfterChange }
-    }
-}
-
-impl AttemptError {
-    fn is_handshake(&self) -> bool {
-        match self {
-            Self::Handshake(_) => true,
-            Self::Resolve(_) | Self::Connect(_) | Self::Timeout(_) => false,
-        }
     }
 }
 

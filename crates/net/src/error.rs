@@ -51,6 +51,12 @@ pub enum LinkError {
         /// Longest allowed now.
         max: usize,
     },
+    /// A type that only the handshake uses, after the handshake.
+    #[error("frame has type {kind}, which only the handshake uses")]
+    ReservedKind {
+        /// The type found.
+        kind: u8,
+    },
     /// A control frame is longer than control frames may be.
     #[error("control frame has a body of {body_bytes} bytes, limit {max}")]
     ControlTooLong {

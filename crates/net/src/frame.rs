@@ -65,6 +65,13 @@ impl FrameCap {
             Self::Open => FRAME_BYTES_MAX,
         }
     }
+
+    fn check_kind(self, kind: u8) -> Result<(), LinkError> {
+        if self == Self::Open && kind < KIND_APPLICATION_MIN {
+            return Err(LinkError::ReservedKind { kind });
+        }
+        Ok(())
+    }
 }
 
 impl FrameHeader {
@@ -73,7 +80,8 @@ impl FrameHeader {
     /// # Errors
     ///
     /// [`LinkError::FrameTooShort`] if the length does not cover type and version,
-    /// [`LinkError::FrameTooLong`] if it exceeds the cap.
+    /// [`LinkError::FrameTooLong`] if it exceeds the cap, [`LinkError::ReservedKind`] if the type
+    /// belongs to a handshake that is over.
     pub fn decode(bytes: [u8; HEADER_BYTES], cap: FrameCap) -> Result<Self, LinkError> {
         let [l0, l1, l2, l3, kind, version] = bytes;
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
@@ -85,6 +93,7 @@ impl FrameHeader {
         if body_bytes > max - HEADER_BYTES {
             return Err(LinkError::FrameTooLong { body_bytes, max: max - HEADER_BYTES });
         }
+        cap.check_kind(kind)?;
         Ok(Self { kind, version, body_bytes })
     }
 
@@ -92,8 +101,10 @@ impl FrameHeader {
     ///
     /// # Errors
     ///
-    /// [`LinkError::FrameTooLong`] if the body exceeds the cap: the peer would refuse it.
+    /// [`LinkError::FrameTooLong`] if the body exceeds the cap: the peer would refuse it;
+    /// [`LinkError::ReservedKind`] likewise.
     pub fn encode(self, cap: FrameCap) -> Result<[u8; HEADER_BYTES], LinkError> {
+        cap.check_kind(self.kind)?;
         let max = cap.frame_bytes_max() - HEADER_BYTES;
         let too_long = LinkError::FrameTooLong { body_bytes: self.body_bytes, max };
         if self.body_bytes > max {
@@ -123,14 +134,24 @@ mod tests {
     fn each_phase_accepts_exactly_its_cap() {
         for cap in [FrameCap::Handshake, FrameCap::Open] {
             let longest = cap.frame_bytes_max() - HEADER_BYTES;
-            let at = |body_bytes| FrameHeader { kind: 1, version: 1, body_bytes };
+            let at = |body_bytes| FrameHeader { kind: 20, version: 1, body_bytes };
             let bytes = at(longest).encode(cap).unwrap();
             assert_eq!(FrameHeader::decode(bytes, cap).unwrap().body_bytes, longest);
             assert!(at(longest + 1).encode(cap).is_err());
             let over = u32::try_from(longest + 3).unwrap().to_le_bytes();
-            let found = FrameHeader::decode([over[0], over[1], over[2], over[3], 1, 1], cap);
+            let found = FrameHeader::decode([over[0], over[1], over[2], over[3], 20, 1], cap);
             assert!(matches!(found, Err(LinkError::FrameTooLong { .. })), "{found:?}");
         }
+    }
+
+    #[test]
+    fn types_of_the_handshake_end_with_it() {
+        let bytes = [2, 0, 0, 0, KIND_APPLICATION_MIN - 1, 1];
+        assert!(FrameHeader::decode(bytes, FrameCap::Handshake).is_ok());
+        let found = FrameHeader::decode(bytes, FrameCap::Open);
+        assert!(matches!(found, Err(LinkError::ReservedKind { kind: 15 })), "{found:?}");
+        let header = FrameHeader { kind: 15, version: 1, body_bytes: 0 };
+        assert!(header.encode(FrameCap::Open).is_err());
     }
 
     #[test]

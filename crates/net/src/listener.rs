@@ -91,7 +91,7 @@ impl fmt::Display for BindError {
                  with --listen",
             );
         }
-        write!(f, "{}", self.source)
+        f.write_str("the operating system refuses it; check the address")
     }
 }
 
