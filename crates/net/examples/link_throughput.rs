@@ -32,12 +32,9 @@ fn local(seed: u8, role: Role) -> Local {
     }
 }
 
-async fn serve(mut connection: Connection) -> Result<(), avid_net::LinkError> {
+async fn serve(connection: Connection) -> Result<(), avid_net::LinkError> {
     let (mut prefix, mut chunk) = (vec![0; PREFIX_BYTES], vec![0; CHUNK_BYTES]);
-    let (_, mut reader, mut writer) = {
-        connection.writer().flush().await?;
-        connection.split()
-    };
+    let (_peer, mut reader, mut writer) = connection.split();
     while let Some(header) = reader.next_header().await? {
         if header.kind == KIND_CHUNK {
             reader.read_exact(&mut prefix).await?;
@@ -84,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     client.writer().close().await?;
     server.await??;
-    let bytes = u32::try_from(CHUNKS * CHUNK_BYTES >> 20).map(f64::from)? * 1_048_576.0;
+    let bytes = f64::from(u32::try_from(CHUNKS)?) * f64::from(u32::try_from(CHUNK_BYTES)?);
     let seconds = start.elapsed().as_secs_f64();
     println!("frames of 256 KiB: {:.2} GB/s", bytes / seconds / 1e9);
     Ok(())
