@@ -1,0 +1,158 @@
+//! Cluster time and the memory of who restarted: heartbeats of nodes.
+//!
+//! Each node signs its clock, its boot counter and its journal position every few seconds.
+//! Cluster time at a node is the (f + 1)-th largest of the latest readings of all members: at
+//! least one honest clock has reached it, so f liars cannot push it ahead; and it needs no
+//! clock for safety, only for expiries.
+//!
+//! Spec: docs/protocol.md TIME-1, AMNESIA-1.
+//! Invariant: cluster time never decreases and never exceeds the clocks of all honest members.
+//! Bounds: one heartbeat per member.
+
+use std::collections::BTreeMap;
+
+use avid_types::{
+    ClusterConfig, DecodeError, Decoder, Encoder, NodeId, Signature, SigningKey, Timestamp,
+};
+
+/// A node's clock, boot counter and journal position at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who.
+    pub node: NodeId,
+    /// Its clock.
+    pub reading: Timestamp,
+    /// How often it has started.
+    pub boot: u64,
+    /// Next position of its journal.
+    pub position: u64,
+}
+
+/// A heartbeat with its node's signature, not yet checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedHeartbeat {
+    /// What is said.
+    pub heartbeat: Heartbeat,
+    /// Vote key's signature over [`Heartbeat::signed_bytes`].
+    pub signature: Signature,
+}
+
+impl Heartbeat {
+    /// The bytes a node signs.
+    #[must_use]
+    pub fn signed_bytes(&self, config: &ClusterConfig) -> Vec<u8> {
+        let mut e = Encoder::with_capacity(80);
+        e.u8(19);
+        e.bytes(b"avidfp/heartbeat/v1");
+        config.cluster.encode(&mut e);
+        config.epoch.encode(&mut e);
+        self.encode(&mut e);
+        e.into_vec()
+    }
+
+    /// Signs with the node's vote key.
+    #[must_use]
+    pub fn sign(self, config: &ClusterConfig, key: &SigningKey) -> SignedHeartbeat {
+        SignedHeartbeat { heartbeat: self, signature: key.sign(&self.signed_bytes(config)) }
+    }
+
+    fn encode(&self, e: &mut Encoder) {
+        e.u16(self.node.0);
+        self.reading.encode(e);
+        e.u64(self.boot);
+        e.u64(self.position);
+    }
+}
+
+impl SignedHeartbeat {
+    /// Whether the named node signed it.
+    #[must_use]
+    pub fn verifies(&self, config: &ClusterConfig) -> bool {
+        let Some(member) = config.member(self.heartbeat.node) else {
+            return false;
+        };
+        member.vote_key.verifies(&self.heartbeat.signed_bytes(config), &self.signature)
+    }
+
+    /// Appends heartbeat and signature.
+    pub fn encode(&self, e: &mut Encoder) {
+        self.heartbeat.encode(e);
+        self.signature.encode(e);
+    }
+
+    /// Reads heartbeat and signature.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if malformed.
+    pub fn decode(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            heartbeat: Heartbeat {
+                node: NodeId(d.u16()?),
+                reading: Timestamp::decode(d)?,
+                boot: d.u64()?,
+                position: d.u64()?,
+            },
+            signature: Signature::decode(d)?,
+        })
+    }
+}
+
+/// The latest heartbeat of each member and the time they agree on.
+#[derive(Debug, Clone)]
+pub struct ClusterClock {
+    witnesses: usize,
+    time: Timestamp,
+    latest: BTreeMap<NodeId, SignedHeartbeat>,
+}
+
+impl ClusterClock {
+    /// A clock that starts at the persisted time.
+    #[must_use]
+    pub fn new(config: &ClusterConfig, persisted: Timestamp) -> Self {
+        Self { witnesses: config.params.honest_witness(), time: persisted, latest: BTreeMap::new() }
+    }
+
+    /// Cluster time; [`Timestamp::ZERO`] until f + 1 members were heard for the first time.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The latest heartbeat of a member.
+    #[must_use]
+    pub fn remembered(&self, node: NodeId) -> Option<&SignedHeartbeat> {
+        self.latest.get(&node)
+    }
+
+    /// Every remembered heartbeat.
+    pub fn all(&self) -> impl Iterator<Item = &SignedHeartbeat> {
+        self.latest.values()
+    }
+
+    /// Takes a heartbeat whose signature the caller has checked.
+    ///
+    /// Keeps it if it is not older than the one known: by boot, then position, then reading.
+    /// Returns the new cluster time if it advanced.
+    ///
+    /// Rule: TIME-1, AMNESIA-1.
+    pub fn observe(&mut self, signed: SignedHeartbeat) -> Option<Timestamp> {
+        let order = |h: &Heartbeat| (h.boot, h.position, h.reading);
+        let newer = self
+            .latest
+            .get(&signed.heartbeat.node)
+            .is_none_or(|known| order(&known.heartbeat) < order(&signed.heartbeat));
+        if newer {
+            self.latest.insert(signed.heartbeat.node, signed);
+        }
+        let mut readings: Vec<Timestamp> =
+            self.latest.values().map(|known| known.heartbeat.reading).collect();
+        readings.sort_unstable_by(|a, b| b.cmp(a));
+        let agreed = *readings.get(self.witnesses - 1)?;
+        if agreed <= self.time {
+            return None;
+        }
+        self.time = agreed;
+        Some(agreed)
+    }
+}
