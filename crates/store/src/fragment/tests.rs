@@ -1,0 +1,1 @@
+//! Claims about fragments, each by its test's name.

@@ -1,0 +1,1 @@
+//! Claims about the index, each by its test's name.

@@ -1,0 +1,1 @@
+//! Claims about the journal, each by its test's name.
