@@ -1,7 +1,7 @@
 //! What goes wrong on a connection, with what was expected, what was found, and what to do.
 //!
 //! Spec: docs/protocol.md section 5.3.
-//! Not here: errors of resolving and connecting ([`crate::dial`]), of binding ([`crate::listener`]).
+//! Not here: errors of resolving and connecting ([`mod@crate::dial`]), of binding ([`crate::listener`]).
 
 use std::io;
 use std::time::Duration;

@@ -25,11 +25,11 @@ pub mod listener;
 pub mod stop;
 pub mod stream;
 
-pub use connection::{Connection, FrameReader, FrameWriter, within};
+pub use connection::{Connection, FrameReader, FrameWriter, Peer, within};
 pub use dial::{DialError, DialTarget, DialTimeouts, dial};
 pub use error::{HandshakeError, LinkError, Retry};
 pub use frame::{FRAME_VERSION_NEWEST, FRAME_VERSION_OLDEST, FrameHeader, KIND_APPLICATION_MIN};
-pub use handshake::{Admit, Hello, Local, Refusal, RefusalCode, Role};
+pub use handshake::{Admit, Hello, HelloNonce, Local, Refusal, RefusalCode, Role};
 pub use link::{Backoff, LinkState, LinkStatus, PeerLink};
 pub use listener::{BindError, Listener, ListenerLimits};
 pub use stop::{Stop, StopHandle};
