@@ -9,7 +9,7 @@
 //! length counts what follows it: type, version and body.
 //! ```
 //!
-//! Types below [`KIND_APPLICATION_MIN`] belong to the handshake and never appear after it. The
+//! Types from [`KIND_HANDSHAKE_MIN`] up belong to the handshake and never appear after it. The
 //! length is compared with the cap of the connection's phase before anything is allocated or read.
 //!
 //! Spec: docs/protocol.md section 5.1.
@@ -24,8 +24,8 @@ use crate::error::LinkError;
 pub const FRAME_VERSION_OLDEST: u8 = 1;
 /// Newest version of application frames this build speaks.
 pub const FRAME_VERSION_NEWEST: u8 = 1;
-/// Smallest type of a frame outside the handshake.
-pub const KIND_APPLICATION_MIN: u8 = 16;
+/// Smallest type of a frame of the handshake; everything else uses types below it.
+pub const KIND_HANDSHAKE_MIN: u8 = 0xf0;
 /// Bytes before the body: length, type, version.
 pub const HEADER_BYTES: usize = 6;
 /// Longest opaque payload of a handshake message, bytes: a grant, a cursor, a revocation list.
@@ -67,7 +67,7 @@ impl FrameCap {
     }
 
     fn check_kind(self, kind: u8) -> Result<(), LinkError> {
-        if self == Self::Open && kind < KIND_APPLICATION_MIN {
+        if self == Self::Open && kind >= KIND_HANDSHAKE_MIN {
             return Err(LinkError::ReservedKind { kind });
         }
         Ok(())
@@ -146,11 +146,14 @@ mod tests {
 
     #[test]
     fn types_of_the_handshake_end_with_it() {
-        let bytes = [2, 0, 0, 0, KIND_APPLICATION_MIN - 1, 1];
+        let bytes = [2, 0, 0, 0, KIND_HANDSHAKE_MIN, 1];
         assert!(FrameHeader::decode(bytes, FrameCap::Handshake).is_ok());
         let found = FrameHeader::decode(bytes, FrameCap::Open);
-        assert!(matches!(found, Err(LinkError::ReservedKind { kind: 15 })), "{found:?}");
-        let header = FrameHeader { kind: 15, version: 1, body_bytes: 0 };
+        assert!(
+            matches!(found, Err(LinkError::ReservedKind { kind: KIND_HANDSHAKE_MIN })),
+            "{found:?}"
+        );
+        let header = FrameHeader { kind: KIND_HANDSHAKE_MIN, version: 1, body_bytes: 0 };
         assert!(header.encode(FrameCap::Open).is_err());
     }
 

@@ -28,7 +28,7 @@ pub mod stream;
 pub use connection::{Connection, FrameReader, FrameWriter, Peer, within};
 pub use dial::{DialError, DialTarget, DialTimeouts, dial};
 pub use error::{HandshakeError, LinkError, Retry};
-pub use frame::{FRAME_VERSION_NEWEST, FRAME_VERSION_OLDEST, FrameHeader, KIND_APPLICATION_MIN};
+pub use frame::{FRAME_VERSION_NEWEST, FRAME_VERSION_OLDEST, FrameHeader, KIND_HANDSHAKE_MIN};
 pub use handshake::{Admit, Hello, HelloNonce, Local, Refusal, RefusalCode, Role};
 pub use link::{Backoff, LinkState, LinkStatus, PeerLink};
 pub use listener::{BindError, Listener, ListenerLimits};

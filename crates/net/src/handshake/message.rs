@@ -1,6 +1,8 @@
 //! Messages of the handshake as bytes, and the bytes its signatures cover.
 //!
 //! ```text
+//! type 0xf0 HELLO, 0xf1 AUTH, 0xf2 ACCEPT, 0xf3 REFUSE, version 1 each
+//!
 //! HELLO   magic "AVIDFP1\n" 8 │ oldest u8 │ newest u8 │ role u8 │ cluster 16 │ epoch u64
 //!         │ config 32 │ key 32 │ nonce 32 │ payload length u32 │ payload
 //! AUTH    signature 64
@@ -25,13 +27,13 @@ use crate::error::{HandshakeError, Retry};
 use crate::frame::HANDSHAKE_PAYLOAD_BYTES_MAX;
 
 /// Frame type of HELLO.
-pub const KIND_HELLO: u8 = 1;
+pub const KIND_HELLO: u8 = 0xf0;
 /// Frame type of AUTH.
-pub const KIND_AUTH: u8 = 2;
+pub const KIND_AUTH: u8 = 0xf1;
 /// Frame type of ACCEPT.
-pub const KIND_ACCEPT: u8 = 3;
+pub const KIND_ACCEPT: u8 = 0xf2;
 /// Frame type of REFUSE.
-pub const KIND_REFUSE: u8 = 4;
+pub const KIND_REFUSE: u8 = 0xf3;
 /// Version byte of all frames of the handshake.
 pub const HANDSHAKE_VERSION: u8 = 1;
 

@@ -138,3 +138,10 @@ proptest! {
         drop(Refusal::from_bytes(&bytes));
     }
 }
+
+#[test]
+fn frame_types_are_frozen_and_in_the_reserved_range() {
+    let kinds = [KIND_HELLO, KIND_AUTH, KIND_ACCEPT, KIND_REFUSE];
+    assert_eq!(kinds, [0xf0, 0xf1, 0xf2, 0xf3]);
+    assert!(kinds.iter().all(|kind| *kind >= crate::frame::KIND_HANDSHAKE_MIN));
+}
