@@ -63,8 +63,8 @@ mod tower;
 
 use avid_types::{Digest, FingerprintKind, Params, Suite};
 
-use crate::gf::{Horner, Kernel, LANES, fold};
-use tower::{Element, Matrix};
+use crate::gf::{Fold, Horner, Kernel, LANES};
+use tower::Element;
 
 /// A fingerprint at one point.
 pub trait Fingerprint: std::fmt::Debug + Send + Sync {
@@ -215,10 +215,8 @@ fn split<const K: usize>(seed: &Digest) -> ([u8; K], [u8; K]) {
 /// The construction for one extension degree.
 #[derive(Debug)]
 struct Evaluator<const K: usize> {
-    kernel: Kernel,
     step: Horner<K>,
-    /// Matrices of S^32, S^16, .., S.
-    powers: [Matrix<K>; 6],
+    fold: Fold<K>,
 }
 
 impl<const K: usize> Evaluator<K> {
@@ -229,7 +227,8 @@ impl<const K: usize> Evaluator<K> {
             *matrix = tower::matrix_of(&power, modulus);
             power = tower::apply(matrix, &power);
         }
-        Self { kernel, step: Horner::new(kernel, &tower::matrix_of(r, modulus)), powers }
+        let step = Horner::new(kernel, &tower::matrix_of(r, modulus));
+        Self { step, fold: Fold::new(kernel, powers) }
     }
 
     fn evaluate(&self, chunk: &[u8]) -> Element<K> {
@@ -243,7 +242,7 @@ impl<const K: usize> Evaluator<K> {
             }
             self.step.run(&mut planes, last.as_flattened());
         }
-        fold(self.kernel, &planes, &self.powers)
+        self.fold.apply(&planes)
     }
 }
 

@@ -15,7 +15,7 @@ mod horner;
 mod linear;
 mod matrix;
 
-pub use horner::{Horner, Kernel, LANES, fold};
+pub use horner::{Fold, Horner, Kernel, LANES, Matrix, Planes};
 pub use linear::{LinearMap, ShapeError};
 pub use matrix::invert;
 

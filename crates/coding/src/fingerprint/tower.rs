@@ -1,11 +1,9 @@
 //! Arithmetic in F\[y\] / p(y): elements are byte arrays, byte k the coefficient of y^k.
 
-use crate::gf;
+use crate::gf::{self, Matrix};
 
 /// An element of the extension.
 pub(super) type Element<const K: usize> = [u8; K];
-/// Multiplication by a constant, as a matrix over the field: `matrix[i][j]` takes y^j to y^i.
-pub(super) type Matrix<const K: usize> = [[u8; K]; K];
 
 /// The non-zero coefficients of p below its leading one: (power of y, coefficient).
 pub(super) type Modulus = &'static [(usize, u8)];

@@ -5,13 +5,13 @@
     reason = "bytes index tables of 256 entries and constants index arrays of their own length"
 )]
 
-use super::LANES;
+use super::{LANES, Matrix, Planes};
 use crate::gf;
 
 /// `entry[k][b]`: the image of an element whose coefficient k is b, as K little-endian bytes.
 pub(super) type Tables<const K: usize> = [[u128; 256]; K];
 
-pub(super) fn prepare<const K: usize>(matrix: &[[u8; K]; K]) -> Box<Tables<K>> {
+pub(super) fn prepare<const K: usize>(matrix: &Matrix<K>) -> Box<Tables<K>> {
     let mut tables = Box::new([[0; 256]; K]);
     for (k, table) in tables.iter_mut().enumerate() {
         for bit in 0..8 {
@@ -25,10 +25,14 @@ pub(super) fn prepare<const K: usize>(matrix: &[[u8; K]; K]) -> Box<Tables<K>> {
     tables
 }
 
-pub(super) fn run<const K: usize>(tables: &Tables<K>, planes: &mut [[u8; LANES]; K], data: &[u8]) {
-    let mut lanes = to_lanes::<K>(planes.as_flattened());
-    for block in data.chunks_exact(LANES * K) {
-        for (lane, added) in lanes.iter_mut().zip(to_lanes::<K>(block)) {
+pub(super) fn run<const K: usize>(
+    tables: &Tables<K>,
+    planes: &mut Planes<K>,
+    blocks: &[Planes<K>],
+) {
+    let mut lanes = to_lanes(planes);
+    for block in blocks {
+        for (lane, added) in lanes.iter_mut().zip(to_lanes(block)) {
             let mut image = pack(&added);
             for (table, byte) in tables.iter().zip(*lane) {
                 image ^= table[usize::from(byte)];
@@ -43,11 +47,8 @@ pub(super) fn run<const K: usize>(tables: &Tables<K>, planes: &mut [[u8; LANES];
     }
 }
 
-pub(super) fn fold<const K: usize>(
-    planes: &[[u8; LANES]; K],
-    powers: &[[[u8; K]; K]; 6],
-) -> [u8; K] {
-    let mut lanes = to_lanes::<K>(planes.as_flattened());
+pub(super) fn fold<const K: usize>(planes: &Planes<K>, powers: &[Matrix<K>]) -> [u8; K] {
+    let mut lanes = to_lanes(planes);
     let mut half = LANES;
     for matrix in powers {
         half /= 2;
@@ -62,9 +63,9 @@ pub(super) fn fold<const K: usize>(
 }
 
 /// Elements of the lanes of one block.
-fn to_lanes<const K: usize>(block: &[u8]) -> [[u8; K]; LANES] {
+fn to_lanes<const K: usize>(block: &Planes<K>) -> [[u8; K]; LANES] {
     let mut lanes = [[0; K]; LANES];
-    for (k, plane) in block.chunks_exact(LANES).take(K).enumerate() {
+    for (k, plane) in block.iter().enumerate() {
         for (lane, byte) in lanes.iter_mut().zip(plane) {
             lane[k] = *byte;
         }
