@@ -16,8 +16,8 @@
 
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_blend_epi16, _mm_loadu_si128, _mm_set_epi64x,
-    _mm_setzero_si128, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
-    _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
+    _mm_shuffle_epi32, _mm_storeu_si128,
 };
 
 const STREAMS: usize = 2;
@@ -36,30 +36,43 @@ const INITIAL: [u32; 8] = [
 ];
 
 /// Round constants (FIPS 180-4, section 4.2.2), four rounds to a row.
-const ROUNDS: [[u32; 4]; 16] = [
-    [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
-    [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
-    [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3],
-    [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
-    [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc],
-    [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
-    [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7],
-    [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
-    [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13],
-    [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
-    [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3],
-    [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
-    [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5],
-    [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
-    [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208],
-    [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
+const ROUNDS: [[[u32; 4]; 4]; 4] = [
+    [
+        [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
+        [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
+        [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3],
+        [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
+    ],
+    [
+        [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc],
+        [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
+        [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7],
+        [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
+    ],
+    [
+        [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13],
+        [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
+        [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3],
+        [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
+    ],
+    [
+        [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5],
+        [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
+        [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208],
+        [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
+    ],
 ];
+
+/// The state in the order of the round instruction.
+#[derive(Clone, Copy)]
+struct State {
+    abef: __m128i,
+    cdgh: __m128i,
+}
 
 /// Whether this processor has the instructions.
 pub(super) fn is_available() -> bool {
-    std::arch::is_x86_feature_detected!("sha")
-        && std::arch::is_x86_feature_detected!("sse4.1")
-        && std::arch::is_x86_feature_detected!("ssse3")
+    std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("avx")
 }
 
 /// SHA-256 of each input followed by the tag. The inputs have equal lengths.
@@ -111,62 +124,80 @@ fn last_blocks(input: &[u8], tag: &[u8; 16]) -> [[u8; BLOCK_BYTES]; 2] {
 }
 
 /// Absorbs the blocks of both streams; the shorter count of blocks is absorbed.
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[target_feature(enable = "sha,avx")]
 fn compress(states: &mut [[u32; 8]; STREAMS], blocks: [&[[u8; BLOCK_BYTES]]; STREAMS]) {
-    let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    let mut abef = [_mm_setzero_si128(); STREAMS];
-    let mut cdgh = [_mm_setzero_si128(); STREAMS];
-    for s in 0..STREAMS {
-        (abef[s], cdgh[s]) = load_state(&states[s]);
-    }
+    let mut state = [load_state(&states[0]), load_state(&states[1])];
     for (first, second) in blocks[0].iter().zip(blocks[1]) {
-        let (abef_before, cdgh_before) = (abef, cdgh);
-        let mut words = [[_mm_setzero_si128(); 4]; STREAMS];
-        for g in 0..16 {
-            let constants = load_words(&ROUNDS[g]);
-            for (s, block) in [first, second].into_iter().enumerate() {
-                let next = if g < 4 {
-                    _mm_shuffle_epi8(load_bytes(&block.as_chunks::<16>().0[g]), swap)
-                } else {
-                    schedule(&words[s], g)
-                };
-                words[s][g % 4] = next;
-                let input = _mm_add_epi32(next, constants);
-                cdgh[s] = _mm_sha256rnds2_epu32(cdgh[s], abef[s], input);
-                abef[s] = _mm_sha256rnds2_epu32(abef[s], cdgh[s], _mm_shuffle_epi32::<0x0E>(input));
-            }
+        let before = state;
+        let mut words = [load_block(first), load_block(second)];
+        sixteen_rounds(&mut state, &words, &ROUNDS[0]);
+        for constants in &ROUNDS[1..] {
+            words = words.map(|words| schedule(words));
+            sixteen_rounds(&mut state, &words, constants);
         }
-        for s in 0..STREAMS {
-            abef[s] = _mm_add_epi32(abef[s], abef_before[s]);
-            cdgh[s] = _mm_add_epi32(cdgh[s], cdgh_before[s]);
+        for (state, before) in state.iter_mut().zip(before) {
+            state.abef = _mm_add_epi32(state.abef, before.abef);
+            state.cdgh = _mm_add_epi32(state.cdgh, before.cdgh);
         }
     }
-    for s in 0..STREAMS {
-        states[s] = store_state(abef[s], cdgh[s]);
+    *states = state.map(|state| store_state(state));
+}
+
+/// Sixteen rounds of both streams, interleaved four at a time.
+#[target_feature(enable = "sha,avx")]
+#[inline]
+fn sixteen_rounds(
+    state: &mut [State; STREAMS],
+    words: &[[__m128i; 4]; STREAMS],
+    constants: &[[u32; 4]; 4],
+) {
+    for g in 0..4 {
+        let constants = load_words(&constants[g]);
+        for (state, words) in state.iter_mut().zip(words) {
+            let input = _mm_add_epi32(words[g], constants);
+            state.cdgh = _mm_sha256rnds2_epu32(state.cdgh, state.abef, input);
+            let input = _mm_shuffle_epi32::<0x0E>(input);
+            state.abef = _mm_sha256rnds2_epu32(state.abef, state.cdgh, input);
+        }
     }
 }
 
-/// The next four message words; `words[(g + k) % 4]` are the four groups before group g.
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+/// The sixteen message words of a block.
+#[target_feature(enable = "sha,avx")]
 #[inline]
-fn schedule(words: &[__m128i; 4], g: usize) -> __m128i {
-    let [w0, w1, w2, w3] =
-        [words[g % 4], words[(g + 1) % 4], words[(g + 2) % 4], words[(g + 3) % 4]];
+fn load_block(block: &[u8; BLOCK_BYTES]) -> [__m128i; 4] {
+    let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    let (quarters, _) = block.as_chunks::<16>();
+    std::array::from_fn(|g| _mm_shuffle_epi8(load_bytes(&quarters[g]), swap))
+}
+
+/// The next sixteen message words.
+#[target_feature(enable = "sha,avx")]
+#[inline]
+fn schedule([w0, w1, w2, w3]: [__m128i; 4]) -> [__m128i; 4] {
+    let w4 = next_words(w0, w1, w2, w3);
+    let w5 = next_words(w1, w2, w3, w4);
+    let w6 = next_words(w2, w3, w4, w5);
+    [w4, w5, w6, next_words(w3, w4, w5, w6)]
+}
+
+#[target_feature(enable = "sha,avx")]
+#[inline]
+fn next_words(w0: __m128i, w1: __m128i, w2: __m128i, w3: __m128i) -> __m128i {
     let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8::<4>(w3, w2));
     _mm_sha256msg2_epu32(sum, w3)
 }
 
-/// The state in the order of the round instruction: words a b e f and c d g h.
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn load_state(state: &[u32; 8]) -> (__m128i, __m128i) {
+#[target_feature(enable = "sha,avx")]
+fn load_state(state: &[u32; 8]) -> State {
     let (halves, _) = state.as_chunks::<4>();
     let cdab = _mm_shuffle_epi32::<0xB1>(load_words(&halves[0]));
     let efgh = _mm_shuffle_epi32::<0x1B>(load_words(&halves[1]));
-    (_mm_alignr_epi8::<8>(cdab, efgh), _mm_blend_epi16::<0xF0>(efgh, cdab))
+    State { abef: _mm_alignr_epi8::<8>(cdab, efgh), cdgh: _mm_blend_epi16::<0xF0>(efgh, cdab) }
 }
 
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn store_state(abef: __m128i, cdgh: __m128i) -> [u32; 8] {
+#[target_feature(enable = "sha,avx")]
+fn store_state(State { abef, cdgh }: State) -> [u32; 8] {
     let feba = _mm_shuffle_epi32::<0x1B>(abef);
     let dchg = _mm_shuffle_epi32::<0xB1>(cdgh);
     let mut state = [[0_u32; 4]; 2];
@@ -177,21 +208,21 @@ fn store_state(abef: __m128i, cdgh: __m128i) -> [u32; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 #[inline]
 fn load_bytes(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the reference is to 16 readable bytes, and the load needs no alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 #[inline]
 fn load_words(words: &[u32; 4]) -> __m128i {
     // SAFETY: the reference is to 16 readable bytes, and the load needs no alignment.
     unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 #[inline]
 fn store_words(words: &mut [u32; 4], value: __m128i) {
     // SAFETY: the reference is to 16 writable bytes, and the store needs no alignment.
