@@ -57,6 +57,14 @@ impl Fpcc {
         })
     }
 
+    /// Whether this was read for a shape and suite.
+    #[must_use]
+    pub fn has_shape(&self, params: Params, suite: Suite) -> bool {
+        self.bytes.len() == Self::bytes_of(params, suite)
+            && self.digest_bytes == Digest::BYTES * params.n()
+            && self.fingerprint_bytes == suite.fingerprint.bytes()
+    }
+
     /// The canonical bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -122,6 +130,16 @@ mod tests {
         assert_eq!(fpcc.fp(Slot(1)), Some(&bytes[144..160]));
         assert_eq!(fpcc.fp(Slot(2)), None);
         assert_eq!(fpcc.as_bytes(), bytes);
+    }
+
+    #[test]
+    fn shapes_of_equal_length_are_told_apart() {
+        let (suite, wide) = (Suite::default(), Params::with_most_liars(1, 6).unwrap());
+        let fpcc = Fpcc::from_bytes(wide, suite, &[0; 208]).unwrap();
+        assert!(fpcc.has_shape(wide, suite));
+        let default = Params::with_most_liars(3, 5).unwrap();
+        assert_eq!(Fpcc::bytes_of(default, suite), 208);
+        assert!(!fpcc.has_shape(default, suite));
     }
 
     #[test]

@@ -189,8 +189,7 @@ impl StripeCoder {
     }
 
     fn check_shape(&self, slot: Slot, chunk: &[u8], fpcc: &Fpcc) -> Result<u32, ChunkFault> {
-        let fits = fpcc.as_bytes().len() == Fpcc::bytes_of(self.params, self.suite);
-        if !fits || !self.params.has_slot(slot) || fpcc.cc(slot).is_none() {
+        if !self.params.has_slot(slot) || !fpcc.has_shape(self.params, self.suite) {
             return Err(ChunkFault::Slot);
         }
         chunk_length(chunk.len()).ok_or(ChunkFault::Length)
