@@ -130,3 +130,16 @@ fn encoding_round_trips_and_is_canonical() {
     let full = [255; 9 + 32 * 255];
     assert!(MerklePath::decode(&mut Decoder::new(&full), usize::MAX).is_err());
 }
+
+/// Frozen; computed by an independent program.
+#[test]
+fn known_roots_of_statements() {
+    let roots: Vec<String> = [0_u8, 1, 2, 3, 7]
+        .iter()
+        .map(|count| {
+            let leaves: Vec<Digest> = (0..*count).map(|i| statement_leaf(&[i, i])).collect();
+            build(TreeKind::Statements, &leaves).root().to_string()
+        })
+        .collect();
+    assert_eq!(roots.join("\n") + "\n", include_str!("../../testdata/statement_roots.txt"));
+}
