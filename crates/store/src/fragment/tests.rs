@@ -115,6 +115,32 @@ fn every_shape_of_tree_round_trips_with_its_paths() {
     }
 }
 
+/// The stored tree and its paths are those of `avid_coding`, which readers verify with.
+#[test]
+fn stored_trees_are_the_trees_readers_verify() {
+    use avid_coding::merkle::{MerkleBuilder, MerklePath, TreeKind, node, path_positions};
+    let hash: NodeHash = |left, right| node(TreeKind::Stripes, left, right);
+    for stripes in [1, 2, 3, 6, 7, 129, 300] {
+        let disk = Arc::new(MemoryDisk::new());
+        let (store, _) = FragmentStore::open(disk, Path::new("f"), hash).unwrap();
+        write(&store, stripes, 64);
+        let reader = store.open_fragment(KEY).unwrap();
+        let mut builder = MerkleBuilder::new(TreeKind::Stripes);
+        (0..stripes).for_each(|stripe| builder.push(leaf(stripe)));
+        assert_eq!(reader.root().unwrap(), Some(builder.root()));
+        for stripe in 0..stripes {
+            let steps = path_positions(stripes, stripe).unwrap();
+            let siblings = reader.read_path(stripe).unwrap();
+            assert_eq!(steps.len(), siblings.len());
+            let mut path = MerklePath::default();
+            for (step, sibling) in steps.iter().zip(siblings) {
+                path.push(step.side, sibling);
+            }
+            assert_eq!(path.root_of(TreeKind::Stripes, leaf(stripe)), builder.root());
+        }
+    }
+}
+
 #[test]
 fn a_fragment_whose_sidecar_spills_is_the_same() {
     let disk = MemoryDisk::new();
