@@ -1,0 +1,380 @@
+//! Starts and stops the parts of a node and wires them together.
+//!
+//! Not here: what is decided (`core`), one module per part below.
+
+mod client;
+mod engine;
+mod getfrag;
+mod ingest;
+mod lookup;
+mod peer_in;
+mod peer_out;
+mod peers;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use avid_coding::merkle::{self, TreeKind};
+use avid_coding::stripe_coder::StripeCoder;
+use avid_net::{
+    Connection, Hello, Listener, ListenerLimits, Local, Refusal, RefusalCode, Role, Stop,
+    StopHandle,
+};
+use avid_protocol::authority::SignedGrant;
+use avid_protocol::clock::Heartbeat;
+use avid_protocol::verify::Verifier;
+use avid_store::{RealDisk, Store, StoreConfig, StoreId};
+use avid_types::{ClusterConfig, Decoder, Digest, NodeId, SigningKey, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::core::Event;
+use crate::error::NodeError;
+use crate::shell::engine::{Command, Engine};
+use crate::shell::ingest::Ingests;
+use crate::shell::peers::PeerBook;
+
+/// Commands waiting for the engine: one batch and the next.
+const COMMANDS_MAX: usize = 1024;
+/// How often machines look at cluster time and announce undecided uploads again.
+const TICK: Duration = Duration::from_millis(500);
+/// How often this node tells its clock, boot and position.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a clean stop waits for operations under way.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Where everything durable lives; made if absent.
+    pub data_dir: PathBuf,
+    /// `host:port` each; nothing else is listened on.
+    pub listen: Vec<String>,
+    /// The agreed configuration.
+    pub cluster: Arc<ClusterConfig>,
+    /// Which member this is.
+    pub node: NodeId,
+    /// Signs votes.
+    pub vote_key: SigningKey,
+    /// Signs handshakes.
+    pub transport_key: SigningKey,
+}
+
+/// What every part of a node shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) cluster: Arc<ClusterConfig>,
+    pub(crate) node: NodeId,
+    pub(crate) vote_key: SigningKey,
+    pub(crate) transport_key: SigningKey,
+    pub(crate) store: Arc<Store>,
+    pub(crate) coder: StripeCoder,
+    pub(crate) verifier: Mutex<Verifier>,
+    pub(crate) peers: Mutex<PeerBook>,
+    pub(crate) ingests: Ingests,
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Highest journal position whose votes are signed.
+    pub(crate) published: watch::Receiver<u64>,
+    pub(crate) time: watch::Receiver<Timestamp>,
+    pub(crate) links: Mutex<Vec<(NodeId, watch::Receiver<avid_net::LinkStatus>)>>,
+    pub(crate) stop: Stop,
+}
+
+impl Shared {
+    /// Runs a check that needs signatures; no lock is held across an await.
+    pub(crate) fn verify<T>(&self, check: impl FnOnce(&mut Verifier) -> T) -> T {
+        check(&mut self.verifier.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn cluster_time(&self) -> Timestamp {
+        *self.time.borrow()
+    }
+
+    /// This node's heartbeat at the moment, signed.
+    pub(crate) fn heartbeat(&self) -> avid_protocol::clock::SignedHeartbeat {
+        let heartbeat = Heartbeat {
+            node: self.node,
+            reading: local_time(),
+            boot: self.store.boot(),
+            position: self.store.journal().durable_position(),
+        };
+        heartbeat.sign(&self.cluster, &self.vote_key)
+    }
+
+    fn local(&self, payload: Vec<u8>) -> Local {
+        Local {
+            key: self.transport_key.clone(),
+            role: Role::Node,
+            cluster: self.cluster.cluster,
+            epoch: self.cluster.epoch,
+            config: self.cluster.digest(),
+            payload,
+        }
+    }
+
+    fn admit(&self, hello: &Hello) -> Result<Vec<u8>, Refusal> {
+        let denied = |text: &str| Refusal::new(RefusalCode::NotAdmitted, text);
+        if self.stop.is_stopped() {
+            return Err(Refusal::new(RefusalCode::ShuttingDown, "this node is stopping"));
+        }
+        match hello.role {
+            Role::Node => {
+                let node = self
+                    .cluster
+                    .node_of_transport_key(&hello.key)
+                    .ok_or_else(|| denied("this key is no member's transport key"))?;
+                let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                peers.welcome(node, &hello.payload).ok_or_else(|| denied("malformed peer hello"))
+            }
+            Role::Client => {
+                let grant = decode_grant(&hello.payload).ok_or_else(|| {
+                    denied("this client key has no grant; ask an operator for one (avid grant)")
+                })?;
+                grant
+                    .verify(&self.cluster, &hello.key, self.cluster_time())
+                    .map_err(|error| denied(&error.to_string()))?;
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+pub(crate) fn decode_grant(payload: &[u8]) -> Option<SignedGrant> {
+    let mut d = Decoder::new(payload);
+    let grant = SignedGrant::decode(&mut d).ok()?;
+    d.finish().ok()?;
+    Some(grant)
+}
+
+/// The local clock. Only heartbeats and pauses use it; expiries compare with cluster time.
+pub(crate) fn local_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn stripe_node(left: &Digest, right: &Digest) -> Digest {
+    merkle::node(TreeKind::Stripes, left, right)
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    stop: StopHandle,
+    addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+    engine: std::thread::JoinHandle<Result<(), NodeError>>,
+    halted: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Opens the data directory, listens and joins its peers. Must run within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`]; nothing is left running then.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        check_identity(&config)?;
+        let addresses = resolve(&config.listen).await?;
+        let listener = Listener::bind(&addresses, listener_limits(&config.cluster))?;
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || open_store(&data_dir)).await;
+        let (store, position) = opened.map_err(|_| NodeError::Ended("opening the store"))??;
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (stop, stopped) = StopHandle::new();
+        let peers = PeerBook::load(&config.cluster, &store).map_err(NodeError::Record)?;
+        let (engine, published, time) = Engine::new(&config, Arc::clone(&store), position, &peers)?;
+        let shared = Arc::new(Shared {
+            coder: StripeCoder::new(config.cluster.params, config.cluster.suite),
+            verifier: Mutex::new(Verifier::new(Arc::clone(&config.cluster))),
+            cluster: config.cluster,
+            node: config.node,
+            vote_key: config.vote_key,
+            transport_key: config.transport_key,
+            store,
+            peers: Mutex::new(peers),
+            ingests: Ingests::default(),
+            commands,
+            published,
+            time,
+            links: Mutex::new(Vec::new()),
+            stop: stopped,
+        });
+        let (halt, halted) = watch::channel(false);
+        let engine_shared = Arc::clone(&shared);
+        let engine = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || {
+                let result = engine.run(&engine_shared, inbox);
+                halt.send_replace(true);
+                result
+            })
+            .map_err(|_| NodeError::Ended("starting the engine thread"))?;
+        let addresses = listener.addresses();
+        let mut tasks = JoinSet::new();
+        spawn_parts(&shared, listener, &mut tasks);
+        Ok(Self { shared, stop, addresses, tasks, engine, halted })
+    }
+
+    /// The addresses in use; a port given as 0 shows the one the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// Resolves when the node has halted by itself and must be restarted. Cancel-safe.
+    pub async fn halted(&mut self) {
+        // An error means that the engine is gone, which is a halt too.
+        drop(self.halted.wait_for(|halted| *halted).await);
+    }
+
+    /// Stops cleanly: no new work, operations under way get a few seconds, then a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// What made the node halt, if it had.
+    pub async fn stop(mut self) -> Result<(), NodeError> {
+        self.stop.stop();
+        let finish = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_GRACE, finish).await.is_err() {
+            tracing::info!("operations under way are abandoned; clients resume them elsewhere");
+            self.tasks.shutdown().await;
+        }
+        drop(self.shared.commands.send(Command::Stop).await);
+        let engine = self.engine;
+        let joined = tokio::task::spawn_blocking(move || engine.join()).await;
+        match joined {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(NodeError::Ended("the engine thread")),
+        }
+    }
+}
+
+fn check_identity(config: &NodeConfig) -> Result<(), NodeError> {
+    let member = config.cluster.member(config.node).ok_or(NodeError::NoSuchMember(config.node))?;
+    if member.vote_key != config.vote_key.public() {
+        return Err(NodeError::WrongKey("vote"));
+    }
+    if member.transport_key != config.transport_key.public() {
+        return Err(NodeError::WrongKey("transport"));
+    }
+    Ok(())
+}
+
+async fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>, NodeError> {
+    let mut addresses = Vec::new();
+    for address in listen {
+        let error = |source| NodeError::Resolve { address: address.clone(), source };
+        addresses.extend(tokio::net::lookup_host(address.as_str()).await.map_err(error)?);
+    }
+    Ok(addresses)
+}
+
+fn listener_limits(cluster: &ClusterConfig) -> ListenerLimits {
+    ListenerLimits { nodes_max: 2 * cluster.members.len(), ..ListenerLimits::default() }
+}
+
+fn open_store(data_dir: &std::path::Path) -> Result<(Arc<Store>, u64), NodeError> {
+    let error = |source| NodeError::DataDir { path: data_dir.to_path_buf(), source };
+    let disk = RealDisk::open(data_dir).map_err(error)?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| NodeError::Random)?;
+    let store_config = StoreConfig::new(StoreId(id), stripe_node);
+    let mut damaged = None;
+    let opened = Store::open(Arc::new(disk), &store_config, &mut |position, bytes| {
+        match crate::core::entry::Entry::from_bytes(bytes) {
+            Ok(entry) => entry.index_writes(position),
+            Err(error) => {
+                damaged = Some(format!("journal position {position}: {error}"));
+                Vec::new()
+            }
+        }
+    });
+    let (store, recovery) = opened?;
+    if let Some(damage) = damaged {
+        return Err(NodeError::Record(damage));
+    }
+    tracing::info!(
+        boot = recovery.boot,
+        created = recovery.created,
+        replayed = recovery.replayed,
+        position = recovery.journal_position,
+        temporaries_removed = recovery.temporaries_removed,
+        "store opened"
+    );
+    Ok((Arc::new(store), recovery.journal_position))
+}
+
+fn spawn_parts(shared: &Arc<Shared>, listener: Listener, tasks: &mut JoinSet<()>) {
+    let (sender, connections) = mpsc::channel(64);
+    let stop = shared.stop.clone();
+    let (local, admit) = (Arc::clone(shared), Arc::clone(shared));
+    tasks.spawn(listener.run(
+        stop,
+        move || local.local(Vec::new()),
+        move |hello: &Hello| admit.admit(hello),
+        sender,
+    ));
+    tasks.spawn(serve_connections(Arc::clone(shared), connections));
+    tasks.spawn(tick(Arc::clone(shared)));
+    for (peer, member) in shared.cluster.nodes() {
+        if peer != shared.node {
+            tasks.spawn(peer_out::run(Arc::clone(shared), peer, member.clone()));
+        }
+    }
+}
+
+/// Gives each connection its own task; on a stop they end by themselves or with their owner.
+async fn serve_connections(shared: Arc<Shared>, mut connections: mpsc::Receiver<Connection>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shared.stop.stopped() => break,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            connection = connections.recv() => match connection {
+                Some(connection) => {
+                    tasks.spawn(serve(Arc::clone(&shared), connection));
+                }
+                None => break,
+            },
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn serve(shared: Arc<Shared>, connection: Connection) {
+    let role = connection.peer().role();
+    let address = connection.peer().address;
+    let result = match role {
+        Role::Node => peer_in::serve(&shared, connection).await,
+        Role::Client => client::serve(&shared, connection).await,
+    };
+    if let Err(error) = result {
+        tracing::debug!(?address, ?role, %error, "connection ended");
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut heartbeat_due = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.stop.stopped() => return,
+            now = ticks.tick() => {
+                if now >= heartbeat_due {
+                    heartbeat_due = now + HEARTBEAT;
+                    let heartbeat = Event::Heartbeat(shared.heartbeat());
+                    drop(shared.commands.send(Command::Event(heartbeat, None)).await);
+                }
+                shared.ingests.forget_expired(shared.cluster_time());
+                let tick = Event::Tick(local_time());
+                if shared.commands.send(Command::Event(tick, None)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

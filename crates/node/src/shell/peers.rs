@@ -1,0 +1,186 @@
+//! What this node has processed of each peer's changes, and the payloads of handshakes.
+//!
+//! ```text
+//! peer hello    store id 16 | signed heartbeat
+//! peer welcome  cursor u64 | 0, or 1 and the heartbeat remembered of the dialling node
+//! ```
+//! The cursor belongs to the receiver: everything the peer changed below it is settled here and
+//! durable. Undecided uploads hold it back; the peer announces them again at new positions.
+//!
+//! Spec: docs/protocol.md LINK-1, AMNESIA-1.
+//! Bounds: per peer `UNSETTLED_MAX` uploads; beyond, the oldest is left to its next announcement.
+
+use std::collections::BTreeMap;
+
+use avid_protocol::clock::SignedHeartbeat;
+use avid_store::{IndexWrite, Store, Table};
+use avid_types::{ClusterConfig, Decoder, Encoder, NodeId, Timestamp, UploadId};
+
+use crate::core::entry::{CLOCK_KEY, peer_key};
+
+/// Undecided uploads remembered per peer.
+const UNSETTLED_MAX: usize = 16_384;
+
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    store: [u8; 16],
+    processed: u64,
+    unsettled: BTreeMap<UploadId, u64>,
+    saved: u64,
+}
+
+impl Cursor {
+    fn durable(&self) -> u64 {
+        let oldest = self.unsettled.values().min();
+        oldest.map_or(self.processed, |oldest| (*oldest).min(self.processed))
+    }
+}
+
+/// Cursors and remembered heartbeats, as the handshake needs them.
+#[derive(Debug, Default)]
+pub(crate) struct PeerBook {
+    cursors: BTreeMap<NodeId, Cursor>,
+    remembered: BTreeMap<NodeId, SignedHeartbeat>,
+    pub(crate) time: Timestamp,
+}
+
+impl PeerBook {
+    pub(crate) fn load(cluster: &ClusterConfig, store: &Store) -> Result<Self, String> {
+        let mut book = Self::default();
+        let read = |table, key: &[u8]| store.index().get(table, key).map_err(|e| e.to_string());
+        for (node, _) in cluster.nodes() {
+            if let Some(bytes) = read(Table::Peers, &peer_key(0, node))? {
+                let mut d = Decoder::new(&bytes);
+                let heartbeat = SignedHeartbeat::decode(&mut d).map_err(|e| e.to_string())?;
+                book.remembered.insert(node, heartbeat);
+            }
+            if let Some(bytes) = read(Table::Peers, &peer_key(1, node))? {
+                let mut d = Decoder::new(&bytes);
+                let store = d.array().map_err(|e| e.to_string())?;
+                let processed = d.u64().map_err(|e| e.to_string())?;
+                let cursor = Cursor { store, processed, saved: processed, ..Cursor::default() };
+                book.cursors.insert(node, cursor);
+            }
+        }
+        if let Some(bytes) = read(Table::Meta, CLOCK_KEY)? {
+            book.time = Timestamp(Decoder::new(&bytes).u64().map_err(|e| e.to_string())?);
+        }
+        Ok(book)
+    }
+
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = &SignedHeartbeat> {
+        self.remembered.values()
+    }
+
+    pub(crate) fn remember(&mut self, heartbeat: SignedHeartbeat) {
+        self.remembered.insert(heartbeat.heartbeat.node, heartbeat);
+    }
+
+    /// The answer to a peer's hello; none if the hello is malformed.
+    pub(crate) fn welcome(&self, node: NodeId, hello: &[u8]) -> Option<Vec<u8>> {
+        let hello = PeerHello::decode(hello)?;
+        let cursor = self.cursors.get(&node).filter(|cursor| cursor.store == hello.store);
+        let mut e = Encoder::new();
+        e.u64(cursor.map_or(0, |cursor| cursor.processed));
+        e.option(self.remembered.get(&node), |e, heartbeat| heartbeat.encode(e));
+        Some(e.into_vec())
+    }
+
+    /// Begins a link: a peer with another store starts from nothing.
+    pub(crate) fn begin(&mut self, node: NodeId, store: [u8; 16]) {
+        let cursor = self.cursors.entry(node).or_default();
+        if cursor.store != store {
+            *cursor = Cursor { store, ..Cursor::default() };
+        }
+    }
+
+    /// Notes that a change was processed here, and whether its upload is settled here.
+    pub(crate) fn processed(
+        &mut self,
+        node: NodeId,
+        position: u64,
+        upload: UploadId,
+        settled: bool,
+    ) {
+        let Some(cursor) = self.cursors.get_mut(&node) else {
+            return;
+        };
+        cursor.processed = cursor.processed.max(position.saturating_add(1));
+        if settled {
+            cursor.unsettled.remove(&upload);
+        } else {
+            cursor.unsettled.insert(upload, position);
+        }
+        while cursor.unsettled.len() > UNSETTLED_MAX {
+            let oldest = cursor.unsettled.iter().min_by_key(|(_, position)| **position);
+            let Some(oldest) = oldest.map(|(upload, _)| *upload) else {
+                return;
+            };
+            cursor.unsettled.remove(&oldest);
+        }
+    }
+
+    /// Notes that an upload is settled here, whoever announced it.
+    pub(crate) fn settled(&mut self, upload: UploadId) {
+        for cursor in self.cursors.values_mut() {
+            cursor.unsettled.remove(&upload);
+        }
+    }
+
+    /// Cursors that moved since they were last saved, as index writes.
+    pub(crate) fn save(&mut self) -> Vec<IndexWrite> {
+        let mut writes = Vec::new();
+        for (node, cursor) in &mut self.cursors {
+            let durable = cursor.durable();
+            if durable > cursor.saved {
+                cursor.saved = durable;
+                let mut e = Encoder::new();
+                e.bytes(&cursor.store);
+                e.u64(durable);
+                writes.push(IndexWrite::put(Table::Peers, peer_key(1, *node), e.into_vec()));
+            }
+        }
+        writes
+    }
+}
+
+/// What a dialling node says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerHello {
+    pub(crate) store: [u8; 16],
+    pub(crate) heartbeat: SignedHeartbeat,
+}
+
+impl PeerHello {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut e = Encoder::new();
+        e.bytes(&self.store);
+        self.heartbeat.encode(&mut e);
+        e.into_vec()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut d = Decoder::new(bytes);
+        let store = d.array().ok()?;
+        let heartbeat = SignedHeartbeat::decode(&mut d).ok()?;
+        d.finish().ok()?;
+        Some(Self { store, heartbeat })
+    }
+}
+
+/// What the dialled node answers: where to start, and what it remembers of us.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerWelcome {
+    pub(crate) cursor: u64,
+    pub(crate) remembered: Option<SignedHeartbeat>,
+}
+
+impl PeerWelcome {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut d = Decoder::new(bytes);
+        let cursor = d.u64().ok()?;
+        let remembered = d.option("remembered", SignedHeartbeat::decode).ok()?;
+        d.finish().ok()?;
+        Some(Self { cursor, remembered })
+    }
+}
