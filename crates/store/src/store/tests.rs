@@ -81,3 +81,25 @@ fn a_failed_sync_is_final() {
     let (_, recovery) = open(Arc::new(memory)).unwrap();
     assert_eq!(recovery.journal_position, 0);
 }
+
+#[test]
+fn the_durable_index_is_never_ahead_of_the_journal() {
+    for at in 0.. {
+        let memory = MemoryDisk::new();
+        let (store, _) = open(Arc::new(memory.clone())).unwrap();
+        store.append(b"vote").unwrap();
+        // Applied before it was synced: the checkpoint has to sync it first.
+        store.apply(&write_of(0, b"vote"), 1).unwrap();
+        memory.fail_at(memory.operations() + at, Fault::Crash);
+        let checkpointed = store.checkpoint(u64::MAX).is_ok();
+        drop(store);
+        memory.crash(CrashChoice::DropAll);
+        let (store, recovery) = open(Arc::new(memory)).unwrap();
+        let is_applied = store.index().get(Table::Uploads, b"vote").unwrap().is_some();
+        assert_eq!(is_applied, recovery.journal_position == 1, "change {at}");
+        if checkpointed {
+            assert!(is_applied);
+            return;
+        }
+    }
+}
