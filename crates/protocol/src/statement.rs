@@ -148,6 +148,31 @@ impl Statement {
         }
     }
 
+    /// Whether every field that its kind does not have is zero.
+    ///
+    /// Certificates carry only the fields that their kind has: a vote with more in it would be
+    /// counted by one node and then verify for nobody else.
+    ///
+    /// Rule: SIGN-1.
+    #[must_use]
+    pub fn is_canonical(&self) -> bool {
+        let has_content = match self.kind {
+            StatementKind::Echo
+            | StatementKind::Ready
+            | StatementKind::Hold
+            | StatementKind::Delivered
+            | StatementKind::HoldNow
+            | StatementKind::Seal => true,
+            StatementKind::Abort
+            | StatementKind::Deleted
+            | StatementKind::Cancel
+            | StatementKind::Delete => false,
+        };
+        let no_content = self.commitment == Commitment::ZERO && self.expiry == Timestamp::ZERO;
+        let no_nonce = self.nonce == Nonce::ZERO;
+        (has_content || no_content) && (no_nonce || self.kind == StatementKind::HoldNow)
+    }
+
     /// The canonical bytes under a cluster configuration.
     ///
     /// Rule: SIGN-1.

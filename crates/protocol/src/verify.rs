@@ -28,6 +28,9 @@ pub enum VerifyError {
     /// The statement names a slot outside the group.
     #[error("slot {0} does not exist in this group")]
     NoSuchSlot(Slot),
+    /// The statement has fields that its kind does not have.
+    #[error("{0} has a field that its kind does not have")]
+    NotCanonical(StatementKind),
     /// The node's signature does not verify.
     #[error("signature of node {0} does not verify")]
     Signature(NodeId),
@@ -155,13 +158,16 @@ impl Verifier {
         &self.config
     }
 
-    /// Checks that the node at the statement's slot signed it.
+    /// Checks that the statement is canonical and that the node at its slot signed it.
     ///
     /// # Errors
     ///
     /// [`VerifyError`].
     pub fn vote(&mut self, vote: SignedVote) -> Result<VerifiedVote, VerifyError> {
         let slot = vote.statement.slot;
+        if !vote.statement.is_canonical() {
+            return Err(VerifyError::NotCanonical(vote.statement.kind));
+        }
         let signer = vote.signer(&self.config).ok_or(VerifyError::NoSuchSlot(slot))?;
         let root = vote.attestation.root(&self.config, &vote.statement);
         if self.batch_signed(signer, root, vote.attestation.signature) {
