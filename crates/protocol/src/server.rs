@@ -512,7 +512,9 @@ impl ServerUpload {
         let echoed = match &self.record.phase {
             Phase::Idle => None,
             Phase::Echoed(echoed) => Some(*echoed),
-            Phase::Aborted { echoed, .. } => *echoed,
+            Phase::Aborted { echoed, cert: None } => *echoed,
+            // One certificate is enough: a second one is no news for anybody.
+            Phase::Aborted { cert: Some(_), .. } => return Step::default(),
             // With at most f liars this node's READY and the certificate may coexist, and the
             // READY can never become part of a commit; it stays on record.
             Phase::Ready { .. } | Phase::Committed(_) | Phase::Deleted(_) => {
