@@ -15,7 +15,7 @@
 //! (PODC'07 section 4).
 //! Invariant: at most one commitment is ever echoed, and one ready; never READY after ABORT nor
 //! ABORT after READY.
-//! Bounds: one record, n votes of three kinds.
+//! Bounds: one record, n votes of three kinds, one echo certificate.
 //! Not here: signature checks (`verify`), hashing and files (`node`), other uploads (`node::core`).
 
 use std::sync::Arc;
@@ -130,6 +130,8 @@ pub struct ServerUpload {
     slot: Slot,
     record: UploadRecord,
     tally: Tally,
+    /// What D nodes are ready for, and why, while its description is unknown here.
+    unsealed: Option<(Promise, QuorumCert)>,
 }
 
 impl ServerUpload {
@@ -144,7 +146,7 @@ impl ServerUpload {
         record: UploadRecord,
     ) -> Option<Self> {
         let slot = config.slot_of(upload, node)?;
-        Some(Self { config, upload, slot, record, tally: Tally::default() })
+        Some(Self { config, upload, slot, record, tally: Tally::default(), unsealed: None })
     }
 
     /// What is kept.
@@ -326,7 +328,13 @@ impl ServerUpload {
     }
 
     fn on_seal(&mut self, seal: &VerifiedSeal) -> Step {
-        let Phase::Ready { promise, .. } = &self.record.phase else {
+        let awaited = match &self.record.phase {
+            Phase::Ready { promise, echo_cert, .. } => Some((*promise, echo_cert.clone())),
+            // A node that aborted delivers too, and has the echo certificate from a peer's READY.
+            Phase::Aborted { .. } => self.unsealed.clone(),
+            Phase::Idle | Phase::Echoed(_) | Phase::Committed(_) | Phase::Deleted(_) => None,
+        };
+        let Some((promise, echo)) = awaited else {
             return Step::default();
         };
         if promise.commitment != seal.commitment() || promise.expiry != seal.expiry() {
@@ -334,7 +342,7 @@ impl ServerUpload {
         }
         self.record.open = Some(seal.open().signed().clone());
         self.record.seal = Some(seal.bundle().clone());
-        self.deliver_if_ready(Step::default())
+        self.deliver_with(promise, &echo, Step::default())
     }
 
     fn on_vote(&mut self, vote: &VerifiedVote) -> Step {
@@ -439,6 +447,7 @@ impl ServerUpload {
         }
         let known = self.known_seal(promise);
         let Some(seal) = known else {
+            self.unsealed = Some((promise, echo.clone()));
             step.outputs.push(Output::NeedSeal(promise.commitment));
             return step;
         };
@@ -464,6 +473,7 @@ impl ServerUpload {
         self.record.open = None;
         self.record.seal = None;
         self.record.phase = Phase::Committed(Box::new(proof));
+        self.unsealed = None;
         self.tally.clear();
         step.sign.extend(self.promised());
         step
@@ -569,6 +579,7 @@ impl ServerUpload {
             phase: Phase::Deleted(order.order().clone()),
             ..UploadRecord::default()
         };
+        self.unsealed = None;
         self.tally.clear();
         Step {
             sign: self.promised(),
