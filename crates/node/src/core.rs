@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use avid_protocol::clock::{ClusterClock, SignedHeartbeat};
+use avid_protocol::clock::{ClusterClock, Heartbeat, SignedHeartbeat};
 use avid_protocol::fault::Fault;
 use avid_protocol::object::{OrderKind, VerifiedOpen, VerifiedOrder, VerifiedSeal};
 use avid_protocol::record::{Phase, UploadRecord};
@@ -67,8 +67,9 @@ pub enum Event {
     FragmentLost(UploadId),
     /// A peer's heartbeat; its signature is checked.
     Heartbeat(SignedHeartbeat),
-    /// A peer answered our handshake and told what it remembers of us.
-    Remembered(NodeId, Option<SignedHeartbeat>),
+    /// A peer answered our handshake and told what it remembers of us; with the first and the
+    /// latest heartbeat that this process signed.
+    Remembered(NodeId, Option<SignedHeartbeat>, Option<(Heartbeat, Heartbeat)>),
     /// Time passed, by the local clock.
     Tick(Timestamp),
 }
@@ -118,6 +119,8 @@ struct Resident {
     own: BTreeMap<StatementKind, SignedVote>,
     announce_at: Timestamp,
     announce_after: Duration,
+    /// In whose quota it counts while undecided.
+    owner: Option<PublicKey>,
 }
 
 /// All machines of one node.
@@ -189,6 +192,12 @@ impl Core {
         (self.resident.len(), self.resident.values().filter(undecided).count())
     }
 
+    /// Uploads in memory that are undecided.
+    pub(crate) fn undecided(&self) -> Vec<UploadId> {
+        let undecided = |r: &Resident| !r.machine.record().phase.is_settled();
+        self.resident.iter().filter(|(_, r)| undecided(r)).map(|(upload, _)| *upload).collect()
+    }
+
     /// Takes one event.
     ///
     /// # Errors
@@ -198,7 +207,9 @@ impl Core {
         let mut effects = Effects::default();
         match event {
             Event::Heartbeat(heartbeat) => self.on_heartbeat(heartbeat, &mut effects),
-            Event::Remembered(peer, heartbeat) => self.memory.answered(peer, heartbeat),
+            Event::Remembered(peer, heartbeat, lived) => {
+                self.memory.answered(peer, heartbeat, lived);
+            }
             Event::Tick(now) => self.on_tick(now, &mut effects),
             Event::Open(open) => {
                 self.on_open(records, open, &mut effects)?;
@@ -225,12 +236,7 @@ impl Core {
                 let upload = cert.cert().upload;
                 self.step(records, upload, Input::AbortCert(*cert), &mut effects)?;
             }
-            Event::Order(order) => {
-                let promises = order.kind() == OrderKind::Cancel;
-                if !promises || !self.denied(&mut effects) {
-                    self.step(records, order.upload(), Input::Order(*order), &mut effects)?;
-                }
-            }
+            Event::Order(order) => self.on_order(records, *order, &mut effects)?,
             Event::FragmentLost(upload) => {
                 self.step(records, upload, Input::FragmentLost, &mut effects)?;
             }
@@ -261,15 +267,8 @@ impl Core {
         open: VerifiedOpen,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let owner = open.open().object.owner;
         let upload = open.upload();
-        let known = self
-            .resident(records, upload)?
-            .is_some_and(|r| r.machine.record() != &UploadRecord::default());
-        let of_owner = self.open_by_owner.get(&owner).copied().unwrap_or(0);
-        let (_, undecided) = self.counts();
-        if !known && (of_owner >= OPEN_UPLOADS_PER_OWNER_MAX || undecided >= OPEN_UPLOADS_MAX) {
-            effects.refused = Some(Denial::TooManyOpen(of_owner.max(undecided)));
+        if !self.has_room(records, upload, open.open().object.owner, effects)? {
             return Ok(());
         }
         if !self.denied(effects) {
@@ -278,6 +277,48 @@ impl Core {
         // An OPEN promises nothing: it is kept in memory until a vote needs it.
         effects.entries.retain(|entry| !matches!(entry, Entry::Upload(..)));
         Ok(())
+    }
+
+    /// Whether one more undecided upload fits the quotas; known ones always do.
+    fn has_room(
+        &mut self,
+        records: &dyn Records,
+        upload: UploadId,
+        owner: PublicKey,
+        effects: &mut Effects,
+    ) -> Result<bool, String> {
+        let (_, undecided) = self.counts();
+        let of_owner = self.open_by_owner.get(&owner).copied().unwrap_or(0);
+        let Some(resident) = self.resident(records, upload)? else {
+            effects.refused = Some(Denial::NotInGroup);
+            return Ok(false);
+        };
+        if resident.machine.record() != &UploadRecord::default() {
+            return Ok(true);
+        }
+        if of_owner >= OPEN_UPLOADS_PER_OWNER_MAX || undecided >= OPEN_UPLOADS_MAX {
+            effects.refused = Some(Denial::TooManyOpen(of_owner.max(undecided)));
+            return Ok(false);
+        }
+        let before = resident.owner.replace(owner);
+        self.count_open(before, Some(owner));
+        Ok(true)
+    }
+
+    fn on_order(
+        &mut self,
+        records: &dyn Records,
+        order: VerifiedOrder,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let upload = order.upload();
+        if order.kind() == OrderKind::Cancel {
+            let owner = order.order().object.owner;
+            if self.denied(effects) || !self.has_room(records, upload, owner, effects)? {
+                return Ok(());
+            }
+        }
+        self.step(records, upload, Input::Order(order), effects)
     }
 
     fn on_votes(
@@ -320,9 +361,11 @@ impl Core {
             effects.refused = Some(Denial::NotInGroup);
             return Ok(());
         };
-        let before = owner_of_open(resident.machine.record());
+        let before = resident.owner;
         let step = resident.machine.step(time, input);
-        let after = owner_of_open(resident.machine.record());
+        let record = resident.machine.record();
+        let after = if record.phase.is_settled() { None } else { owner_of_open(record).or(before) };
+        resident.owner = after;
         if step.persist.is_some() {
             resident.announce_after = ANNOUNCE_AGAIN_MIN;
             resident.announce_at = now.plus(ANNOUNCE_AGAIN_MIN);
@@ -372,6 +415,7 @@ impl Core {
                 own: BTreeMap::new(),
                 announce_at: self.now.plus(ANNOUNCE_AGAIN_MIN),
                 announce_after: ANNOUNCE_AGAIN_MIN,
+                owner,
             };
             self.resident.insert(upload, resident);
             self.used.push_back(upload);
@@ -402,7 +446,7 @@ impl Core {
 
     fn forget(&mut self, upload: UploadId) {
         if let Some(resident) = self.resident.remove(&upload) {
-            self.count_open(owner_of_open(resident.machine.record()), None);
+            self.count_open(resident.owner, None);
         }
     }
 
@@ -422,17 +466,12 @@ impl Core {
         self.now = self.now.max(now);
         let time = self.clock.time();
         let voting = self.may_vote().is_ok();
-        let mut expired = Vec::new();
         for (upload, resident) in &mut self.resident {
             let record = resident.machine.record();
             if record.phase.is_settled() || !voting {
                 continue;
             }
-            let unpromised = record.phase == Phase::Idle;
             let step = resident.machine.step(time, Input::Tick);
-            if unpromised && step.persist.is_some() {
-                expired.push(*upload);
-            }
             collect(*upload, step, effects);
             if resident.position.is_some() && now >= resident.announce_at {
                 resident.announce_after = (resident.announce_after * 2).min(ANNOUNCE_AGAIN_MAX);
@@ -441,7 +480,6 @@ impl Core {
                 effects.entries.push(Entry::Upload(*upload, record));
             }
         }
-        tracing::trace!(expired = expired.len(), "tick");
     }
 
     /// Cluster time goes to disk with whatever else does.

@@ -24,11 +24,11 @@ use avid_net::{
     StopHandle,
 };
 use avid_protocol::authority::SignedGrant;
-use avid_protocol::clock::Heartbeat;
+use avid_protocol::clock::{Heartbeat, SignedHeartbeat};
 use avid_protocol::verify::Verifier;
 use avid_store::{RealDisk, Store, StoreConfig, StoreId};
 use avid_types::{ClusterConfig, Decoder, Digest, NodeId, SigningKey, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::core::Event;
@@ -39,6 +39,8 @@ use crate::shell::peers::PeerBook;
 
 /// Commands waiting for the engine: one batch and the next.
 const COMMANDS_MAX: usize = 1024;
+/// GETFRAG answers at once; with dispersals they stay below tokio's 512 blocking threads.
+const READERS_MAX: usize = 128;
 /// How often machines look at cluster time and announce undecided uploads again.
 const TICK: Duration = Duration::from_millis(500);
 /// How often this node tells its clock, boot and position.
@@ -81,6 +83,9 @@ pub(crate) struct Shared {
     pub(crate) time: watch::Receiver<Timestamp>,
     pub(crate) links: Mutex<Vec<(NodeId, watch::Receiver<avid_net::LinkStatus>)>>,
     pub(crate) stop: Stop,
+    /// GETFRAG answers under way; each holds a worker thread.
+    pub(crate) readers: Semaphore,
+    lived: Mutex<Option<(Heartbeat, Heartbeat)>>,
 }
 
 impl Shared {
@@ -93,15 +98,31 @@ impl Shared {
         *self.time.borrow()
     }
 
-    /// This node's heartbeat at the moment, signed.
-    pub(crate) fn heartbeat(&self) -> avid_protocol::clock::SignedHeartbeat {
+    /// This node's heartbeat at the moment, signed. Readings never go back within a process.
+    pub(crate) fn heartbeat(&self) -> SignedHeartbeat {
+        let mut lived = self.lived.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = lived.map_or(Timestamp::ZERO, |(_, latest)| latest.reading);
         let heartbeat = Heartbeat {
             node: self.node,
-            reading: local_time(),
+            reading: local_time().max(latest),
             boot: self.store.boot(),
             position: self.store.journal().durable_position(),
         };
+        *lived = Some((lived.map_or(heartbeat, |(first, _)| first), heartbeat));
         heartbeat.sign(&self.cluster, &self.vote_key)
+    }
+
+    /// First and latest heartbeat that this process signed (AMNESIA-1).
+    pub(crate) fn lived(&self) -> Option<(Heartbeat, Heartbeat)> {
+        *self.lived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What peers know this data directory by; the store's own id stays here, since it guards
+    /// the journal's batches against forged bytes inside records.
+    pub(crate) fn store_name(&self) -> [u8; 16] {
+        let digest = Digest::of(&[b"avidfp/store-name/v1", &self.store.id().0]);
+        let (name, _) = digest.0.split_at(16);
+        name.try_into().unwrap_or_default()
     }
 
     fn local(&self, payload: Vec<u8>) -> Local {
@@ -202,6 +223,8 @@ impl Node {
             time,
             links: Mutex::new(Vec::new()),
             stop: stopped,
+            readers: Semaphore::new(READERS_MAX),
+            lived: Mutex::new(None),
         });
         let (halt, halted) = watch::channel(false);
         let engine_shared = Arc::clone(&shared);

@@ -102,9 +102,19 @@ pub enum ConfigError {
         /// Which field.
         what: &'static str,
     },
-    /// No groups or too many.
-    #[error("a cluster has 1 to {GROUPS_MAX} placement groups, this one has {0}")]
-    GroupCount(usize),
+    /// Not exactly one group of all members.
+    #[error(
+        "this version places every object on one group of all members; \
+         {groups} groups and {members} members for n = {n} are not supported yet"
+    )]
+    GroupCount {
+        /// Groups found.
+        groups: usize,
+        /// Members found.
+        members: usize,
+        /// Members a group has.
+        n: usize,
+    },
     /// A group does not list n distinct existing members.
     #[error("placement group {0} does not list n = {1} distinct members")]
     Group(GroupId, usize),
@@ -189,8 +199,9 @@ impl ClusterConfig {
     }
 
     fn check_groups(&self) -> Result<(), ConfigError> {
-        if !(1..=GROUPS_MAX).contains(&self.groups.len()) {
-            return Err(ConfigError::GroupCount(self.groups.len()));
+        let (groups, members, n) = (self.groups.len(), self.members.len(), self.params.n());
+        if groups != 1 || members != n {
+            return Err(ConfigError::GroupCount { groups, members, n });
         }
         for (id, group) in (0u32..).map(GroupId).zip(&self.groups) {
             let distinct: std::collections::BTreeSet<_> = group.iter().collect();

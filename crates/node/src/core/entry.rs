@@ -10,7 +10,7 @@
 //!       Sequence   position u64 be                      -> upload 32
 //!       Names      owner 32 | name | 0 | generation be  -> upload 32
 //!       Peers      0 | node u16 be                      -> signed heartbeat
-//!                  1 | node u16 be                      -> store id 16 | cursor u64 le
+//!                  1 | node u16 be                      -> store name 16 | cursor u64 le
 //!       Meta       "clock"                              -> cluster time u64 le
 //!                  "open" | upload 32                   -> (present while undecided)
 //! ```

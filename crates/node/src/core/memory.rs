@@ -8,6 +8,7 @@
 //! Spec: docs/protocol.md AMNESIA-1.
 //! Bounds: one entry per member.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -42,18 +43,34 @@ impl Memory {
     }
 
     /// A peer told what it remembers of us; the caller checked that we signed it.
-    pub(crate) fn answered(&mut self, peer: NodeId, remembered: Option<SignedHeartbeat>) {
-        if let Some(signed) = remembered {
-            let theirs = signed.heartbeat;
-            let is_ours = theirs.node == self.node;
-            // Positions of this very boot may be ahead of the one we started with.
-            let ahead = theirs.boot > self.boot
-                || (theirs.boot < self.boot && theirs.position > self.position);
-            if is_ours && ahead {
-                self.forgotten = Some((peer, theirs));
-            }
+    ///
+    /// `lived`: first and latest heartbeat that this process signed, if it signed any.
+    pub(crate) fn answered(
+        &mut self,
+        peer: NodeId,
+        remembered: Option<SignedHeartbeat>,
+        lived: Option<(Heartbeat, Heartbeat)>,
+    ) {
+        if let Some(theirs) = remembered.map(|signed| signed.heartbeat)
+            && theirs.node == self.node
+            && self.is_ahead(&theirs, lived)
+        {
+            self.forgotten = Some((peer, theirs));
         }
         self.answered.insert(peer);
+    }
+
+    /// Whether a heartbeat was signed by a life of this node that its disk does not know.
+    fn is_ahead(&self, theirs: &Heartbeat, lived: Option<(Heartbeat, Heartbeat)>) -> bool {
+        match theirs.boot.cmp(&self.boot) {
+            Ordering::Greater => true,
+            Ordering::Less => theirs.position > self.position,
+            // The same boot number is ours only within the lifetime of this process.
+            Ordering::Equal => lived.is_none_or(|(first, latest)| {
+                theirs.reading < first.reading
+                    || (theirs.position, theirs.reading) > (latest.position, latest.reading)
+            }),
+        }
     }
 
     pub(crate) fn may_vote(&self) -> Result<(), String> {

@@ -244,9 +244,12 @@ impl Session {
         let Some(slot) = self.shared.cluster.slot_of(upload, self.shared.node) else {
             return refuse(RefusalCode::NotFound, "this node is not in the upload's group");
         };
-        if self.shared.store.fragments().open_fragment(FragmentKey { upload, slot }).is_err() {
-            drop(self.event(Event::FragmentLost(upload)).await);
-            return refuse(RefusalCode::Damaged, "the fragment here is missing or damaged");
+        let key = FragmentKey { upload, slot };
+        if let Err(error) = self.shared.store.fragments().open_fragment(key) {
+            if getfrag::is_lost(&error) {
+                drop(self.event(Event::FragmentLost(upload)).await);
+            }
+            return refuse(RefusalCode::Damaged, &error.to_string());
         }
         let (answer, vote) = oneshot::channel();
         drop(self.shared.commands.send(Command::HoldNow(upload, nonce, answer)).await);
@@ -320,6 +323,10 @@ impl Session {
     }
 
     async fn order(&mut self, order: OwnerOrder) -> Answered {
+        let owns = self.rights.write && order.object.owner == self.client;
+        if let Err(refusal) = allowed(owns, "objects are deleted by their owner's key only") {
+            return Ok(Err(refusal));
+        }
         let verified = match order.verify(&self.shared.cluster) {
             Ok(order) => order,
             Err(error) => return refuse(RefusalCode::BadRequest, &error.to_string()),
@@ -631,7 +638,10 @@ impl Session {
         }
         let shared = Arc::clone(&self.shared);
         let check = tokio::task::spawn_blocking(move || getfrag::is_whole(&shared, upload, slot));
-        let whole = check.await.unwrap_or(false);
+        // What cannot be read now is neither whole nor lost.
+        let Ok(Ok(whole)) = check.await else {
+            return false;
+        };
         if !whole {
             tracing::warn!(%upload, "fragment is damaged and will be replaced");
             drop(self.event(Event::FragmentLost(upload)).await);

@@ -38,6 +38,8 @@ const BATCH_MAX: usize = 512;
 const WATCHERS_MAX: usize = 16;
 /// Rounds of own votes leading to further promises: echo, ready, delivered, and one to see none.
 const OWN_ROUNDS_MAX: usize = 8;
+/// Journal bytes after which the index is made durable: one segment is kept, older ones go.
+const CHECKPOINT_BYTES: usize = 64 << 20;
 /// Undecided uploads read back at start.
 const REOPENED_MAX: usize = avid_types::limits::OPEN_UPLOADS_MAX;
 
@@ -109,6 +111,10 @@ pub(crate) struct Engine {
     faults: BTreeMap<NodeId, u64>,
     published: watch::Sender<u64>,
     time: watch::Sender<Timestamp>,
+    /// Whether this node votes; its votes of earlier boots count once it does.
+    voting: bool,
+    /// Journal bytes since the last checkpoint.
+    unchecked_bytes: usize,
 }
 
 /// What one round leads to, in order.
@@ -147,6 +153,8 @@ impl Engine {
             faults: BTreeMap::new(),
             published,
             time,
+            voting: false,
+            unchecked_bytes: 0,
         };
         engine.reopen().map_err(NodeError::Record)?;
         Ok((engine, published_rx, time_rx))
@@ -199,7 +207,9 @@ impl Engine {
                 | Command::Status(_) => questions.push(command),
             }
         }
+        self.recount(shared, &mut round)?;
         self.make_durable(shared, &mut round)?;
+        self.checkpoint_if_due()?;
         for (answer, result) in round.answers {
             drop(answer.send(result));
         }
@@ -208,6 +218,43 @@ impl Engine {
             self.answer(question).map_err(NodeError::Record)?;
         }
         Ok(going_on)
+    }
+
+    /// Counts this node's own earlier votes once it may vote again.
+    fn recount(&mut self, shared: &Shared, round: &mut Round) -> Result<(), NodeError> {
+        if self.voting || self.core.may_vote().is_err() {
+            return Ok(());
+        }
+        self.voting = true;
+        for upload in self.core.undecided() {
+            let (votes, _) = self.own_votes(upload).map_err(NodeError::Record)?;
+            self.bring_back(shared, votes, round)?;
+        }
+        Ok(())
+    }
+
+    fn bring_back(
+        &mut self,
+        shared: &Shared,
+        votes: Vec<SignedVote>,
+        round: &mut Round,
+    ) -> Result<(), NodeError> {
+        for vote in votes {
+            match shared.verify(|verifier| verifier.vote(vote)) {
+                Ok(vote) => self.take(Event::Votes(vec![vote], None), None, round)?,
+                Err(error) => tracing::error!(%error, "own vote does not verify"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops journal segments that the index contains.
+    fn checkpoint_if_due(&mut self) -> Result<(), NodeError> {
+        if self.unchecked_bytes >= CHECKPOINT_BYTES {
+            self.unchecked_bytes = 0;
+            self.store.checkpoint(u64::MAX)?;
+        }
+        Ok(())
     }
 
     fn take(
@@ -253,12 +300,7 @@ impl Engine {
             for vote in &votes {
                 self.tell_watchers(vote);
             }
-            for vote in votes {
-                match shared.verify(|verifier| verifier.vote(vote)) {
-                    Ok(vote) => self.take(Event::Votes(vec![vote], None), None, round)?,
-                    Err(error) => tracing::error!(%error, "own vote does not verify"),
-                }
-            }
+            self.bring_back(shared, votes, round)?;
         }
         self.publish();
         self.drop_fragments(std::mem::take(&mut round.drop_fragments));
@@ -275,7 +317,9 @@ impl Engine {
         }
         let mut positions = Vec::with_capacity(entries.len());
         for entry in entries {
-            positions.push(self.store.append(&entry.to_bytes())?);
+            let bytes = entry.to_bytes();
+            self.unchecked_bytes += bytes.len();
+            positions.push(self.store.append(&bytes)?);
         }
         self.store.sync()?;
         let mut writes = Vec::new();

@@ -63,6 +63,7 @@ pub(crate) async fn send(
     first: StripeIndex,
     count: u64,
 ) -> Result<u64, LinkError> {
+    let _place = shared.readers.acquire().await;
     let (frags, mut inbox) = mpsc::channel(CHUNKS_IN_FLIGHT_MAX - 2);
     let worker = Arc::clone(shared);
     tokio::task::spawn_blocking(move || read_run(&worker, key, first, count, &frags));
@@ -77,9 +78,7 @@ pub(crate) async fn send(
             }
             Err(error) => {
                 tracing::warn!(fragment = %key, %error, "fragment cannot be read");
-                let lost =
-                    matches!(error, FragmentError::NotFound(_) | FragmentError::Damaged { .. });
-                if lost {
+                if is_lost(&error) {
                     let event = Event::FragmentLost(key.upload);
                     drop(shared.commands.send(Command::Event(event, None)).await);
                 }
@@ -124,7 +123,11 @@ fn read_chunk(
 ) -> Result<Frag, FragmentError> {
     let info = reader.info();
     let damaged = |reason| FragmentError::Damaged { key: info.key, reason };
-    let mut chunk = buffers.take().ok_or(damaged("no buffer is free"))?;
+    let mut chunk = buffers.take().ok_or_else(|| FragmentError::Io {
+        action: "find a buffer for",
+        path: info.key.to_string().into(),
+        source: std::io::ErrorKind::OutOfMemory.into(),
+    })?;
     if !chunk.set_len(reader.chunk_len(stripe)) {
         return Err(damaged("chunk is longer than a buffer"));
     }
@@ -142,15 +145,31 @@ fn read_chunk(
     Ok(Frag { prefix: prefix.to_bytes(), chunk })
 }
 
+/// Whether an error says that the fragment is gone, rather than that the system is short of
+/// something for the moment.
+pub(crate) fn is_lost(error: &FragmentError) -> bool {
+    matches!(error, FragmentError::NotFound(_) | FragmentError::Damaged { .. })
+}
+
 /// Whether the fragment on disk is whole: every chunk has its hash and fingerprint. Blocks.
-pub(crate) fn is_whole(shared: &Shared, upload: UploadId, slot: Slot) -> bool {
+pub(crate) fn is_whole(
+    shared: &Shared,
+    upload: UploadId,
+    slot: Slot,
+) -> Result<bool, FragmentError> {
     let key = FragmentKey { upload, slot };
-    let Ok(reader) = shared.store.fragments().open_fragment(key) else {
-        return false;
+    let reader = match shared.store.fragments().open_fragment(key) {
+        Ok(reader) => reader,
+        Err(error) if is_lost(&error) => return Ok(false),
+        Err(error) => return Err(error),
     };
     let buffers = BufferPool::new(1, usize::try_from(shared.cluster.chunk_bytes).unwrap_or(0));
-    (0..reader.info().stripes)
-        .all(|stripe| check(shared, &reader, &buffers, slot, stripe).unwrap_or(false))
+    for stripe in 0..reader.info().stripes {
+        if !check(shared, &reader, &buffers, slot, stripe)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn check(
@@ -161,13 +180,11 @@ fn check(
     stripe: u64,
 ) -> Result<bool, FragmentError> {
     let (params, suite) = (shared.cluster.params, shared.cluster.suite);
-    let Some(mut chunk) = buffers.take() else {
-        return Ok(false);
+    let Frag { chunk, .. } = match read_chunk(shared, reader, buffers, stripe) {
+        Ok(frag) => frag,
+        Err(error) if is_lost(&error) => return Ok(false),
+        Err(error) => return Err(error),
     };
-    if !chunk.set_len(reader.chunk_len(stripe)) {
-        return Ok(false);
-    }
-    reader.read_chunk(stripe, &mut chunk)?;
     let mut bytes = vec![0; shared.cluster.fpcc_bytes()];
     reader.read_fpcc(stripe, &mut bytes)?;
     let Ok(fpcc) = Fpcc::from_bytes(params, suite, &bytes) else {

@@ -59,6 +59,9 @@ impl From<FragmentError> for IngestError {
         if full {
             return Self::new(RefusalCode::DiskFull, "this node's disk is full");
         }
+        if matches!(error, FragmentError::ChunkLength { .. }) {
+            return Self::new(RefusalCode::Unverifiable, error.to_string());
+        }
         tracing::error!(%error, "fragment could not be written");
         Self::new(RefusalCode::Unavailable, error.to_string())
     }

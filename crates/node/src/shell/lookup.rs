@@ -5,6 +5,7 @@
 //! Spec: docs/protocol.md FRESH-1, ID-1.
 //! Bounds: `GENERATIONS_MAX` generations of a name and `PAGE_BYTES_MAX` bytes of a page.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 
 use avid_protocol::record::{Phase, UploadRecord};
@@ -15,8 +16,10 @@ use avid_types::{Encoder, Generation, ObjectName, PublicKey, UploadId};
 
 use crate::core::entry::{self, name_of_key, name_prefix, object_of};
 
-/// Generations of one name that HEAD looks at.
-const GENERATIONS_MAX: usize = 4096;
+/// Generations of one name that are looked at, the latest: at most a few can be undecided.
+const GENERATIONS_MAX: usize = 64;
+/// Keys read at once.
+const SCAN: usize = 1024;
 /// A page ends when its entries reach this size.
 const PAGE_BYTES_MAX: usize = CONTROL_FRAME_BYTES_MAX / 2;
 
@@ -33,21 +36,33 @@ pub(crate) fn is_settled(store: &Store, upload: UploadId) -> bool {
     record(store, upload).ok().flatten().is_some_and(|record| record.phase.is_settled())
 }
 
-/// Records of all generations of a name, ascending.
+/// Records of the latest generations of a name, ascending.
 fn generations(
     store: &Store,
     owner: &PublicKey,
     name: &str,
 ) -> Result<Vec<(Generation, UploadRecord)>, String> {
-    let from = name_prefix(owner, name);
+    let mut from = name_prefix(owner, name);
     let to = [from.as_slice(), &[0xff; 9]].concat();
-    let bounds = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
-    let found = store.index().scan(Table::Names, bounds.0, bounds.1, GENERATIONS_MAX);
+    let mut latest = VecDeque::new();
+    loop {
+        let bounds = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
+        let found = store.index().scan(Table::Names, bounds.0, bounds.1, SCAN);
+        let found = found.map_err(|error| error.to_string())?;
+        let is_last = found.len() < SCAN;
+        for (key, value) in found {
+            from = [key.as_slice(), &[0]].concat();
+            latest.extend(value.try_into().map(UploadId));
+            while latest.len() > GENERATIONS_MAX {
+                latest.pop_front();
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
     let mut records = Vec::new();
-    for (_, value) in found.map_err(|error| error.to_string())? {
-        let Ok(upload) = value.try_into().map(UploadId) else {
-            continue;
-        };
+    for upload in latest {
         if let Some(record) = record(store, upload)?
             && let Some(object) = object_of(&record)
         {

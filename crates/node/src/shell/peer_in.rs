@@ -1,7 +1,7 @@
 //! A link that a peer dialled: takes its changes and heartbeats, pulls what is missing.
 //!
 //! ```text
-//! NEWS votes      ─► verify ─► machines                     undecided: PULL after a while
+//! NEWS votes      ─► verify ─► machines
 //! NEWS committed  ─► settled here? else PULL after a moment ─► PULLED proof ─► verify ─► machine
 //! NEWS deleted    ─► verify owner's signature ─► tombstone
 //! ```
@@ -37,6 +37,8 @@ const PULL_AGAIN: Duration = Duration::from_secs(2);
 const PULL_TICK: Duration = Duration::from_millis(50);
 /// Uploads waiting to be pulled; beyond, the next announcement brings them back.
 const WANTED_MAX: usize = 4096;
+/// Tombstones of uploads unknown here that one link may bring.
+const UNKNOWN_TOMBSTONES_MAX: u64 = 1 << 20;
 /// A peer sends a heartbeat every two seconds; this much silence means it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -52,7 +54,7 @@ pub(crate) async fn serve(shared: &Shared, connection: Connection) -> Result<(),
         let mut peers = shared.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         peers.begin(node, hello.store);
     }
-    let mut link = PeerIn { shared, node, wanted: BTreeMap::new() };
+    let mut link = PeerIn { shared, node, wanted: BTreeMap::new(), unknown_tombstones: 0 };
     link.on_message(Message::Heartbeat(hello.heartbeat)).await;
     let mut pulls = tokio::time::interval(PULL_TICK);
     let mut heard = Instant::now();
@@ -95,6 +97,7 @@ struct PeerIn<'a> {
     shared: &'a Shared,
     node: NodeId,
     wanted: BTreeMap<UploadId, Instant>,
+    unknown_tombstones: u64,
 }
 
 impl PeerIn<'_> {
@@ -195,7 +198,16 @@ impl PeerIn<'_> {
         self.post(Event::Votes(verified, cert)).await;
     }
 
-    async fn on_deleted(&self, order: OwnerOrder) {
+    async fn on_deleted(&mut self, order: OwnerOrder) {
+        let upload = order.object.upload(&self.shared.cluster);
+        if lookup::record(&self.shared.store, upload).ok().flatten().is_none() {
+            // A liar can invent owners; honest peers pass on what admitted owners deleted.
+            self.unknown_tombstones += 1;
+            if self.unknown_tombstones > UNKNOWN_TOMBSTONES_MAX {
+                tracing::warn!(node = %self.node, "too many tombstones of unknown uploads");
+                return;
+            }
+        }
         match order.verify(&self.shared.cluster) {
             Ok(order) => self.event(Event::Order(Box::new(order))).await,
             Err(error) => tracing::warn!(node = %self.node, %error, "peer sent a bad tombstone"),

@@ -39,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: NodeId, member: MemberConfig)
     let hello = Arc::clone(&shared);
     let local = move || {
         let hello_bytes =
-            PeerHello { store: hello.store.id().0, heartbeat: hello.heartbeat() }.to_bytes();
+            PeerHello { store: hello.store_name(), heartbeat: hello.heartbeat() }.to_bytes();
         hello.local(hello_bytes)
     };
     let serve = |connection| serve(Arc::clone(&shared), peer, connection);
@@ -63,7 +63,7 @@ async fn serve(shared: Arc<Shared>, peer: NodeId, connection: Connection) -> Res
     };
     // What is not ours proves nothing and is not held against us.
     let remembered = welcome.remembered.filter(|signed| signed.verifies(&shared.cluster));
-    let event = Event::Remembered(peer, remembered);
+    let event = Event::Remembered(peer, remembered, shared.lived());
     drop(shared.commands.send(Command::Event(event, None)).await);
     let mut next = welcome.cursor;
     let mut published = shared.published.clone();

@@ -1,7 +1,7 @@
 //! What this node has processed of each peer's changes, and the payloads of handshakes.
 //!
 //! ```text
-//! peer hello    store id 16 | signed heartbeat
+//! peer hello    store name 16 | signed heartbeat
 //! peer welcome  cursor u64 | 0, or 1 and the heartbeat remembered of the dialling node
 //! ```
 //! The cursor belongs to the receiver: everything the peer changed below it is settled here and
