@@ -11,6 +11,7 @@ mod peer_in;
 mod peer_out;
 mod peers;
 mod status;
+mod write;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -11,38 +11,30 @@
 //! Spec: docs/protocol.md WIRE-1, READ-2, FRESH-1, WRITE-1.
 //! Bounds: one request in memory; streams as in `ingest` and `getfrag`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use avid_net::{Connection, FrameHeader, FrameReader, FrameWriter, LinkError};
 use avid_protocol::authority::Rights;
-use avid_protocol::certificate::{CommitProof, Predecessor};
-use avid_protocol::object::{
-    Manifest, OwnerOrder, SealBundle, SignedOpen, VerifiedOpen, VerifiedSeal,
-};
-use avid_protocol::record::Phase;
+use avid_protocol::certificate::CommitProof;
+use avid_protocol::object::{OwnerOrder, SignedOpen};
 use avid_protocol::statement::StatementKind;
 use avid_protocol::verify::VerifiedCommit;
-use avid_protocol::wire::{FRAME_VERSION, Message, Opened, RefusalCode, kind};
+use avid_protocol::wire::{FRAME_VERSION, Message, RefusalCode, kind};
 use avid_store::FragmentKey;
 use avid_types::limits::{CLIENT_IDLE_MAX, PENDING_WAIT_MAX};
-use avid_types::{
-    Digest, Nonce, ObjectName, PublicKey, Signature, Slot, StripeIndex, Timestamp, UploadId,
-};
+use avid_types::{Nonce, ObjectName, PublicKey, StripeIndex, Timestamp, UploadId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Denial, Event};
 use crate::shell::engine::{Command, OwnVote};
-use crate::shell::ingest::{IngestError, Partial, Stream, Ticket};
+use crate::shell::ingest::IngestError;
 use crate::shell::{Shared, decode_grant, getfrag, lookup, status};
 
 /// How long a connection may rest between two requests.
 const REST_MAX: Duration = Duration::from_secs(600);
 /// Votes waiting for a client: echo, ready, delivered, hold, and repeats.
 const VOTES_MAX: usize = 16;
-/// How long a client may wait for votes before it must ask again.
-const VOTES_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// How a request ended, for the log line.
 enum Outcome {
@@ -51,7 +43,7 @@ enum Outcome {
 }
 
 /// A request refused: told to the client, then the connection goes on or ends.
-type Answered = Result<Result<u64, IngestError>, LinkError>;
+pub(super) type Answered = Result<Result<u64, IngestError>, LinkError>;
 
 pub(crate) async fn serve(shared: &Arc<Shared>, connection: Connection) -> Result<(), LinkError> {
     let (peer, reader, writer) = connection.split();
@@ -70,14 +62,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, connection: Connection) -> Resul
     session.run().await
 }
 
-struct Session {
-    shared: Arc<Shared>,
-    client: PublicKey,
-    rights: Rights,
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: PublicKey,
+    pub(super) rights: Rights,
     ends: Timestamp,
-    reader: FrameReader,
-    writer: FrameWriter,
-    going_on: bool,
+    pub(super) reader: FrameReader,
+    pub(super) writer: FrameWriter,
+    pub(super) going_on: bool,
 }
 
 impl Session {
@@ -171,7 +163,7 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, message: &Message) -> Result<(), LinkError> {
+    pub(super) async fn send(&mut self, message: &Message) -> Result<(), LinkError> {
         let body = message.to_body();
         let parts = [body.as_slice()];
         let write = self.writer.write_frame(message.kind(), FRAME_VERSION, &parts);
@@ -187,7 +179,7 @@ impl Session {
         allowed(self.rights.read, "this client's grant does not allow reading")
     }
 
-    async fn event(&self, event: Event) -> Result<(), IngestError> {
+    pub(super) async fn event(&self, event: Event) -> Result<(), IngestError> {
         let (answer, done) = oneshot::channel();
         drop(self.shared.commands.send(Command::Event(event, Some(answer))).await);
         match done.await {
@@ -316,7 +308,10 @@ impl Session {
         Ok(upload)
     }
 
-    fn verified_commit(&self, proof: CommitProof) -> Result<VerifiedCommit, IngestError> {
+    pub(super) fn verified_commit(
+        &self,
+        proof: CommitProof,
+    ) -> Result<VerifiedCommit, IngestError> {
         self.shared
             .verify(|verifier| verifier.commit(proof))
             .map_err(|error| bad_request(format!("commit proof: {error}")))
@@ -342,7 +337,7 @@ impl Session {
         self.one_vote(upload, kind).await
     }
 
-    async fn watch(&self, upload: UploadId) -> mpsc::Receiver<OwnVote> {
+    pub(super) async fn watch(&self, upload: UploadId) -> mpsc::Receiver<OwnVote> {
         let (sender, votes) = mpsc::channel(VOTES_MAX);
         drop(self.shared.commands.send(Command::Watch(upload, sender)).await);
         votes
@@ -369,327 +364,28 @@ impl Session {
             None => refuse(RefusalCode::Unavailable, "this node has not voted; retry"),
         }
     }
-
-    async fn disperse(&mut self, open: SignedOpen, predecessor: Option<Predecessor>) -> Answered {
-        let verified = match self.verify_open(open, predecessor) {
-            Ok(verified) => verified,
-            Err(refusal) => return self.end(refusal),
-        };
-        let upload = verified.upload();
-        let signed = verified.signed().clone();
-        let Some(slot) = self.shared.cluster.slot_of(upload, self.shared.node) else {
-            return self.end(bad_request("this node is not in the upload's group"));
-        };
-        if let Err(refusal) = self.event(Event::Open(verified)).await {
-            return self.end(refusal);
-        }
-        let kept = lookup::record(&self.shared.store, upload).ok().flatten();
-        let complete = kept.as_ref().is_some_and(|record| record.fragment.is_some());
-        if complete {
-            self.send_opened(Opened { stripes: 0, prefix_root: Digest::ZERO, complete }).await?;
-            return self.seal_known(signed).await;
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut ticket = match shared.ingests.take(upload, Some(signed.clone())) {
-            Ok(ticket) => ticket,
-            Err(refusal) => return self.end(refusal),
-        };
-        let partial = match begin(&shared, &mut ticket, upload, slot) {
-            Ok(partial) => partial,
-            Err(refusal) => return self.end(refusal),
-        };
-        self.send_opened(partial.opened()).await?;
-        let mut stream = Stream::start(&shared, slot, partial);
-        let sealed = self.chunks_until_seal(&mut stream).await;
-        let (partial, written) = stream.end().await;
-        ticket.partial = partial;
-        let (manifest, seal) = match (written, sealed?) {
-            (Err(refusal), _) | (Ok(()), Err(refusal)) => return self.end(refusal),
-            (Ok(()), Ok(sealed)) => sealed,
-        };
-        let bundle = SealBundle { open: signed, manifest, seal };
-        self.keep(ticket, bundle).await
-    }
-
-    fn verify_open(
-        &self,
-        open: SignedOpen,
-        predecessor: Option<Predecessor>,
-    ) -> Result<VerifiedOpen, IngestError> {
-        allowed(self.rights.write, "this client's grant does not allow writing")?;
-        let object = open.open.object.clone();
-        allowed(object.owner == self.client, "objects are dispersed by their owner's key only")?;
-        let verified =
-            open.verify(&self.shared.cluster).map_err(|error| bad_request(error.to_string()))?;
-        let time = self.shared.cluster_time();
-        self.shared.verify(|verifier| verifier.predecessor(time, &object, predecessor)).map_err(
-            |error| IngestError { code: RefusalCode::Predecessor, message: error.to_string() },
-        )?;
-        Ok(verified)
-    }
-
-    async fn send_opened(&mut self, opened: Opened) -> Result<(), LinkError> {
-        self.send(&Message::Opened(opened)).await?;
-        self.writer.flush().await
-    }
-
-    /// Ends the connection with a refusal: chunks may be on their way.
-    fn end(&mut self, refusal: IngestError) -> Answered {
-        self.going_on = false;
-        Ok(Err(refusal))
-    }
-
-    /// The fragment is here already: the owner's SEAL must describe the same content.
-    async fn seal_known(&mut self, open: SignedOpen) -> Answered {
-        let (manifest, seal) = match self.read_seal().await? {
-            Ok(sealed) => sealed,
-            Err(refusal) => return self.end(refusal),
-        };
-        let bundle = SealBundle { open, manifest, seal };
-        match bundle.verify(&self.shared.cluster) {
-            Ok(seal) => self.stored(seal).await,
-            Err(error) => self.end(bad_request(error.to_string())),
-        }
-    }
-
-    async fn read_seal(&mut self) -> Result<Result<(Manifest, Signature), IngestError>, LinkError> {
-        let next = self.reader.next_header();
-        let header = avid_net::within(CLIENT_IDLE_MAX, "waiting for SEAL", next).await?;
-        let Some(header) = header else {
-            return Ok(Err(bad_request("the stream ended before SEAL")));
-        };
-        let body = self.reader.read_body().await?;
-        Ok(decode_seal(header, &body))
-    }
-
-    async fn chunks_until_seal(
-        &mut self,
-        stream: &mut Stream,
-    ) -> Result<Result<(Manifest, Signature), IngestError>, LinkError> {
-        loop {
-            if stream.is_refused() {
-                return Ok(Err(bad_request("a chunk was refused")));
-            }
-            let next = self.reader.next_header();
-            let header = avid_net::within(CLIENT_IDLE_MAX, "waiting for a chunk", next).await?;
-            let Some(header) = header else {
-                return Ok(Err(bad_request("the stream ended before SEAL")));
-            };
-            if header.kind == kind::CHUNK {
-                if let Err(refusal) = stream.chunk(&mut self.reader).await? {
-                    return Ok(Err(refusal));
-                }
-                continue;
-            }
-            let body = self.reader.read_body().await?;
-            return Ok(decode_seal(header, &body));
-        }
-    }
-
-    /// Finishes a fragment whose chunks are all here, and votes.
-    async fn keep(&mut self, mut ticket: Ticket<'_>, bundle: SealBundle) -> Answered {
-        let seal = match bundle.verify(&self.shared.cluster) {
-            Ok(seal) => seal,
-            Err(error) => return self.end(bad_request(error.to_string())),
-        };
-        // Asked before anything on disk is replaced.
-        if let Err(refusal) = self.accepts(&seal).await {
-            return self.end(refusal);
-        }
-        let Some(partial) = ticket.partial.take() else {
-            return self.end(stopping());
-        };
-        let description = seal.clone();
-        let finished = tokio::task::spawn_blocking(move || partial.finish(&description)).await;
-        match finished {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => return self.end(refusal),
-            Err(_) => return self.end(stopping()),
-        }
-        drop(ticket);
-        self.stored(seal).await
-    }
-
-    async fn accepts(&self, seal: &VerifiedSeal) -> Result<(), IngestError> {
-        let (answer, done) = oneshot::channel();
-        drop(self.shared.commands.send(Command::Accepts(Box::new(seal.clone()), answer)).await);
-        match done.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(denial)) => Err(denied(&denial)),
-            Err(_) => Err(stopping()),
-        }
-    }
-
-    async fn stored(&mut self, seal: VerifiedSeal) -> Answered {
-        let upload = seal.upload();
-        let bytes = seal.layout().fragment_bytes();
-        if let Err(refusal) = self.event(Event::Stored(Box::new(seal))).await {
-            return self.end(refusal);
-        }
-        self.votes_until_hold(upload).await?;
-        Ok(Ok(bytes))
-    }
-
-    async fn votes_until_hold(&mut self, upload: UploadId) -> Result<(), LinkError> {
-        let mut votes = self.watch(upload).await;
-        let mut told = BTreeSet::new();
-        let deadline = tokio::time::Instant::now() + VOTES_WAIT_MAX;
-        loop {
-            let own = tokio::select! {
-                own = votes.recv() => own,
-                header = self.reader.next_header() => {
-                    // Gone, or talking out of turn: either way this conversation is over.
-                    self.going_on = false;
-                    return header.map(drop);
-                }
-                () = tokio::time::sleep_until(deadline) => None,
-                () = self.shared.stop.stopped() => None,
-            };
-            let Some(OwnVote { vote, echo_cert }) = own else {
-                self.going_on = false;
-                return Ok(());
-            };
-            let kind = vote.statement.kind;
-            if told.insert(kind) {
-                self.send(&Message::Vote { vote: Box::new(vote), echo_cert }).await?;
-                self.writer.flush().await?;
-            }
-            if kind == StatementKind::Hold {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn fill(&mut self, proof: CommitProof) -> Answered {
-        if let Err(refusal) = allowed(self.rights.read, "this client's grant does not allow this") {
-            return self.end(refusal);
-        }
-        let commit = match self.verified_commit(proof) {
-            Ok(commit) => commit,
-            Err(refusal) => return self.end(refusal),
-        };
-        let (seal, upload) = (commit.seal().clone(), commit.upload());
-        let Some(slot) = self.shared.cluster.slot_of(upload, self.shared.node) else {
-            return self.end(bad_request("this node is not in the upload's group"));
-        };
-        if let Err(refusal) = self.event(Event::Commit(Box::new(commit))).await {
-            return self.end(refusal);
-        }
-        if self.holds_whole(upload, slot).await {
-            self.send_opened(Opened { stripes: 0, prefix_root: Digest::ZERO, complete: true })
-                .await?;
-            self.votes_until_hold(upload).await?;
-            return Ok(Ok(0));
-        }
-        self.take_fill(seal, slot).await
-    }
-
-    async fn take_fill(&mut self, seal: VerifiedSeal, slot: Slot) -> Answered {
-        let shared = Arc::clone(&self.shared);
-        let upload = seal.upload();
-        let mut ticket = match shared.ingests.take(upload, Some(seal.open().signed().clone())) {
-            Ok(ticket) => ticket,
-            Err(refusal) => return self.end(refusal),
-        };
-        let partial = match begin(&shared, &mut ticket, upload, slot) {
-            Ok(partial) => partial,
-            Err(refusal) => return self.end(refusal),
-        };
-        self.send_opened(partial.opened()).await?;
-        let mut stream = Stream::start(&shared, slot, partial);
-        let stripes = seal.layout().stripes();
-        let received = self.chunks_until(&mut stream, stripes).await;
-        let (partial, written) = stream.end().await;
-        ticket.partial = partial;
-        if let (Err(refusal), _) | (Ok(()), Err(refusal)) = (written, received?) {
-            return self.end(refusal);
-        }
-        let bundle = seal.bundle().clone();
-        self.keep(ticket, bundle).await
-    }
-
-    async fn chunks_until(
-        &mut self,
-        stream: &mut Stream,
-        stripes: u64,
-    ) -> Result<Result<(), IngestError>, LinkError> {
-        while stream.next() < stripes {
-            let next = self.reader.next_header();
-            let header = avid_net::within(CLIENT_IDLE_MAX, "waiting for a chunk", next).await?;
-            let Some(header) = header.filter(|header| header.kind == kind::CHUNK) else {
-                return Ok(Err(bad_request("the stream ended before the last stripe")));
-            };
-            tracing::trace!(body_bytes = header.body_bytes, "chunk");
-            if let Err(refusal) = stream.chunk(&mut self.reader).await? {
-                return Ok(Err(refusal));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Whether the committed fragment is on disk and every chunk of it is good.
-    async fn holds_whole(&self, upload: UploadId, slot: Slot) -> bool {
-        let record = lookup::record(&self.shared.store, upload).ok().flatten();
-        let claims = record.is_some_and(|record| {
-            record.fragment.is_some() && matches!(record.phase, Phase::Committed(_))
-        });
-        if !claims {
-            return false;
-        }
-        let shared = Arc::clone(&self.shared);
-        let check = tokio::task::spawn_blocking(move || getfrag::is_whole(&shared, upload, slot));
-        // What cannot be read now is neither whole nor lost.
-        let Ok(Ok(whole)) = check.await else {
-            return false;
-        };
-        if !whole {
-            tracing::warn!(%upload, "fragment is damaged and will be replaced");
-            drop(self.event(Event::FragmentLost(upload)).await);
-        }
-        whole
-    }
-}
-
-fn begin(
-    shared: &Shared,
-    ticket: &mut Ticket<'_>,
-    upload: UploadId,
-    slot: Slot,
-) -> Result<Partial, IngestError> {
-    match ticket.partial.take() {
-        Some(partial) => Ok(partial),
-        None => Partial::new(shared, upload, slot),
-    }
-}
-
-fn decode_seal(header: FrameHeader, body: &[u8]) -> Result<(Manifest, Signature), IngestError> {
-    match Message::from_body(header.kind, header.version, body) {
-        Ok(Message::Seal { manifest, seal }) => Ok((*manifest, seal)),
-        Ok(_) => Err(bad_request("expected CHUNK or SEAL")),
-        Err(error) => Err(bad_request(format!("malformed SEAL: {error}"))),
-    }
 }
 
 fn refuse(code: RefusalCode, text: &str) -> Answered {
     Ok(Err(IngestError { code, message: text.to_owned() }))
 }
 
-fn bad_request(text: impl Into<String>) -> IngestError {
+pub(super) fn bad_request(text: impl Into<String>) -> IngestError {
     IngestError { code: RefusalCode::BadRequest, message: text.into() }
 }
 
-fn stopping() -> IngestError {
+pub(super) fn stopping() -> IngestError {
     IngestError { code: RefusalCode::Unavailable, message: "this node is stopping".into() }
 }
 
-fn allowed(is_allowed: bool, text: &str) -> Result<(), IngestError> {
+pub(super) fn allowed(is_allowed: bool, text: &str) -> Result<(), IngestError> {
     if is_allowed {
         return Ok(());
     }
     Err(IngestError { code: RefusalCode::NotAllowed, message: text.to_owned() })
 }
 
-fn denied(denial: &Denial) -> IngestError {
+pub(super) fn denied(denial: &Denial) -> IngestError {
     let code = match denial {
         Denial::Protocol(refusal) => (*refusal).into(),
         Denial::NotInGroup => RefusalCode::BadRequest,
