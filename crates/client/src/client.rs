@@ -55,7 +55,6 @@ pub struct Client {
 impl Client {
     /// A client that has connected to nobody yet.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "a client owns its key and configuration")]
     pub fn new(config: ClientConfig) -> Self {
         let coder = Arc::new(StripeCoder::new(config.cluster.params, config.cluster.suite));
         let shared = Shared {

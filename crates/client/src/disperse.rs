@@ -139,8 +139,8 @@ pub(crate) async fn disperse(
 /// How a write begins: the announcement is signed once the source's length is known.
 struct Begin {
     generation: Generation,
-    predecessor: Option<Predecessor>,
-    resume: Option<SignedOpen>,
+    predecessor: Option<Box<Predecessor>>,
+    resume: Option<Box<SignedOpen>>,
 }
 
 impl Call<'_> {
@@ -162,7 +162,7 @@ impl Call<'_> {
             if object_bytes_max > open.open.object_bytes_max && source.length().is_some() {
                 return Err(DisperseError::OtherUnfinished);
             }
-            return Ok(open.clone());
+            return Ok(SignedOpen::clone(open));
         }
         let config = &self.shared.config;
         if object_bytes_max > OBJECT_BYTES_MAX {
@@ -184,7 +184,7 @@ impl Call<'_> {
         Ok(open.sign(config, &self.shared.key))
     }
 
-    /// Streams, seals, settles; a second time from the first stripe if nodes keep other content.
+    /// Writes; once more from the first stripe if nodes keep other content of an unfinished try.
     async fn write(
         &mut self,
         source: Source,
@@ -194,31 +194,26 @@ impl Call<'_> {
         let opened = source.open().await?;
         self.progress.total(opened.length());
         let open = self.open(&begin, &opened)?;
-        let max = open.open.object_bytes_max;
-        let may_skip = again.is_some();
-        let target = Arc::new(Target { open, predecessor: begin.predecessor, may_skip });
-        let mut streaming = Streaming::start(self.shared, &target, opened, max);
-        let streamed = streaming.run(self.progress).await;
-        let (streaming, encoded, target) = match (streamed, again) {
-            (Ok(encoded), _) => (streaming, encoded, target),
+        let predecessor = begin.predecessor.map(|proof| *proof);
+        let target = Target { open, predecessor, may_skip: again.is_some() };
+        let settled = match (self.attempt(opened, target.clone()).await, again) {
             (Err(DisperseError::OtherUnfinished), Some(source)) => {
-                drop(streaming);
                 self.progress.note("nodes keep other content of an unfinished try: sending all");
                 let opened = source.open().await?;
-                let target = Arc::new(Target {
-                    open: target.open.clone(),
-                    predecessor: target.predecessor.clone(),
-                    may_skip: false,
-                });
-                let mut streaming = Streaming::start(self.shared, &target, opened, max);
-                let encoded = streaming.run(self.progress).await?;
-                (streaming, encoded, target)
+                self.attempt(opened, Target { may_skip: false, ..target }).await?
             }
-            (Err(error), _) => return Err(error),
+            (result, _) => result?,
         };
-        let seal = self.seal(&target.open, encoded);
-        let settled = settle(self.shared, streaming, seal, self.options, self.progress).await?;
         Ok(self.report(settled, false))
+    }
+
+    /// Streams, seals, settles.
+    async fn attempt(&self, source: OpenSource, target: Target) -> Result<Settled, DisperseError> {
+        let target = Arc::new(target);
+        let mut streaming = Streaming::start(self.shared, &target, source);
+        let encoded = streaming.run(self.progress).await?;
+        let seal = self.seal(&target.open, encoded);
+        settle(self.shared, streaming, seal, self.options, self.progress).await
     }
 
     fn seal(&self, open: &SignedOpen, encoded: Encoded) -> SealBundle {

@@ -96,9 +96,11 @@ pub(crate) async fn list(
     let question = Question { owner, prefix, after };
     let (mut union, mut failures) = (Union::default(), Vec::new());
     for (node, answer) in answers {
-        let taken = answer.and_then(|message| match message {
-            Message::ListAnswer(page) => union.take(shared, &question, node, page),
-            other => Err(NodeError::Unexpected { kind: other.kind() }),
+        let taken = answer.and_then(|message| {
+            let Message::ListAnswer(page) = message else {
+                return Err(NodeError::Unexpected { kind: message.kind() });
+            };
+            union.take(shared, &question, node, page)
         });
         if let Err(error) = taken {
             failures.push(NodeFailure { node, name: name_of(&shared.config, node), error });

@@ -157,12 +157,12 @@ impl Session {
     /// The message whose header was read; a refusal is an error.
     pub(crate) async fn body_of(&mut self, header: FrameHeader) -> Result<Message, NodeError> {
         let body = self.reader.read_body().await?;
-        match Message::from_body(header.kind, header.version, &body)? {
-            Message::Refused(refused) => {
-                Err(NodeError::Refused { code: refused.code, message: printable(&refused.message) })
-            }
-            message => Ok(message),
+        let message = Message::from_body(header.kind, header.version, &body)?;
+        if let Message::Refused(refused) = message {
+            let message = printable(&refused.message);
+            return Err(NodeError::Refused { code: refused.code, message });
         }
+        Ok(message)
     }
 
     /// One question, one answer.

@@ -204,9 +204,11 @@ pub(crate) async fn status(shared: &Arc<Shared>) -> Vec<NodeStatus> {
     let status_of = |(node, answer): (NodeId, Result<Message, NodeError>)| NodeStatus {
         node,
         name: name_of(&shared.config, node),
-        status: answer.and_then(|message| match message {
-            Message::StatusAnswer(text) => Ok(text),
-            other => Err(NodeError::Unexpected { kind: other.kind() }),
+        status: answer.and_then(|message| {
+            let Message::StatusAnswer(text) = message else {
+                return Err(NodeError::Unexpected { kind: message.kind() });
+            };
+            Ok(text)
         }),
     };
     answers.into_iter().map(status_of).collect()

@@ -22,9 +22,9 @@ pub(super) enum Plan {
         /// Which.
         generation: Generation,
         /// How the one before ended.
-        predecessor: Option<Predecessor>,
+        predecessor: Option<Box<Predecessor>>,
         /// The announcement to resume under.
-        resume: Option<SignedOpen>,
+        resume: Option<Box<SignedOpen>>,
     },
     /// End a generation first, then look again.
     Cancel(Generation),
@@ -43,7 +43,7 @@ pub(super) fn plan(view: &HeadView, now: Timestamp, cancel_unfinished: bool) -> 
     let last = ended.pop_last();
     let candidate =
         last.as_ref().map_or(Generation(0), |(last, _)| Generation(last.0.saturating_add(1)));
-    let predecessor = last.map(|(_, predecessor)| predecessor);
+    let predecessor = last.map(|(_, predecessor)| Box::new(predecessor));
     if let Some(open) = view.newest_pending() {
         let generation = open.open.object.generation;
         if generation >= candidate {
@@ -51,7 +51,7 @@ pub(super) fn plan(view: &HeadView, now: Timestamp, cancel_unfinished: bool) -> 
                 return Plan::Cancel(generation);
             }
             let predecessor = predecessor.filter(|_| generation == candidate);
-            return Plan::Write { generation, predecessor, resume: Some(open.clone()) };
+            return Plan::Write { generation, predecessor, resume: Some(Box::new(open.clone())) };
         }
     }
     // An abort that somebody began and did not finish: liars alone do not get us here.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use avid_protocol::certificate::Predecessor;
 use avid_protocol::object::{SealBundle, SignedOpen};
-use avid_protocol::wire::RefusalCode;
 use avid_types::limits::WRITER_WINDOW_STRIPES;
 use avid_types::{NodeId, Slot};
 use tokio::sync::{mpsc, watch};
@@ -21,7 +20,7 @@ use crate::disperse::encode::{Encoded, Encoder, Lane, LaneState};
 use crate::disperse::error::DisperseError;
 use crate::disperse::lag::LagPolicy;
 use crate::disperse::sender::{Sender, SlotEvent};
-use crate::fault::{NodeFailure, name_of};
+use crate::fault::{FaultKind, NodeFailure, name_of};
 use crate::progress::Progress;
 use crate::session::NodeError;
 use crate::source::OpenSource;
@@ -32,7 +31,7 @@ pub(super) const WINDOW_BYTES_MAX: usize = 64 << 20;
 const TICK: Duration = Duration::from_millis(50);
 
 /// What is written, to whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) open: SignedOpen,
     pub(super) predecessor: Option<Predecessor>,
@@ -64,12 +63,8 @@ impl Drop for Streaming {
 
 impl Streaming {
     /// Starts all tasks.
-    pub(super) fn start(
-        shared: &Arc<Shared>,
-        target: &Arc<Target>,
-        source: OpenSource,
-        object_bytes_max: u64,
-    ) -> Self {
+    pub(super) fn start(shared: &Arc<Shared>, target: &Arc<Target>, source: OpenSource) -> Self {
+        let object_bytes_max = target.open.open.object_bytes_max;
         let upload = target.open.open.object.upload(&shared.config);
         let (report, events) = mpsc::unbounded_channel();
         let (seal, sealed) = watch::channel(None);
@@ -151,13 +146,10 @@ impl Streaming {
     }
 
     fn out_of_reach(&self, able: usize) -> DisperseError {
-        let is_other = |error: &NodeError| match error {
-            NodeError::OtherPrefix => true,
-            _other => error.refusal() == Some(RefusalCode::OtherContent),
-        };
+        let is_other = |error: &NodeError| FaultKind::from(error) == FaultKind::OtherContent;
         let needed = self.shared.config.params.echo_quorum();
         let failures = self.failures();
-        if self.failed.values().any(|error| is_other(error)) {
+        if self.failed.values().any(is_other) {
             return DisperseError::OtherUnfinished;
         }
         let refused = self.failed.values().filter(|error| error.refusal().is_some()).count();

@@ -339,6 +339,9 @@ impl Engine {
             }
         }
         for (slot, stripe) in newly {
+            if let Some(node) = self.nodes.get(&slot).filter(|_| stripe.0 == next) {
+                self.faults.chunk(*node, FaultKind::Late, stripe);
+            }
             self.step(ReaderInput::Late(slot, stripe))?;
         }
         if waited < patience * LOST_AFTER_HEDGES {
