@@ -10,7 +10,8 @@
 //! is still readable. When no untried slot is left for a stripe, the object is unavailable.
 //!
 //! Spec: docs/protocol.md READ-1, READ-3.
-//! Invariant: a stripe is handed out for decoding only with m slots that were verified for it.
+//! Invariant: a stripe is handed out for decoding only with m slots that were verified for it;
+//! nothing follows `Unavailable`.
 //! Bounds: state for the stripes between the oldest unfinished and the newest requested one.
 //! Not here: checking chunks (`coding`), decoding and sockets (`client`).
 
@@ -185,7 +186,7 @@ impl Reader {
 
     /// Asks an untried slot for one stripe if too few chunks are good or on their way.
     fn ask_another(&mut self, stripe: u64, spare: bool, outputs: &mut Vec<ReaderOutput>) {
-        let Some(state) = self.stripes.get(&stripe) else {
+        let Some(state) = self.stripes.get(&stripe).filter(|_| !self.failed) else {
             return;
         };
         let wanted = self.params.m() + usize::from(spare);
