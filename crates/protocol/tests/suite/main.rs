@@ -13,6 +13,7 @@
 mod attacks;
 mod cluster;
 mod codec;
+mod ends;
 mod golden;
 mod random;
 mod samples;
