@@ -15,9 +15,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use avid_client::Client;
+use avid_client::{Client, NodeStatus};
 use avid_types::{ClusterConfig, NodeId};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -34,6 +34,8 @@ use crate::files::seed::fill_random;
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a node may take to stop before it is killed.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How often we ask whether nodes are well.
+const POLL: Duration = Duration::from_millis(50);
 /// Ports tried for local nodes: below the range from which outgoing connections are numbered.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
@@ -151,7 +153,30 @@ impl LocalCluster {
         for node in self.ids() {
             self.start(node).await?;
         }
-        Ok(())
+        self.wait_until_voting().await
+    }
+
+    /// Waits until every node votes and is linked to all others.
+    ///
+    /// A node that has just started votes once the others confirmed that it forgot nothing, and
+    /// once enough clocks are known.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] with what the last node waits for, if that takes too long.
+    pub(crate) async fn wait_until_voting(&self) -> Result<(), CliError> {
+        let client = self.client()?;
+        let deadline = Instant::now() + READY_WAIT_MAX;
+        loop {
+            let answers = client.status().await;
+            let Some(waiting) = answers.iter().find_map(obstacle) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                return Err(CliError::new(Kind::Unavailable, waiting));
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Starts a node at its own address and waits until it is ready.
@@ -298,6 +323,21 @@ impl LocalCluster {
     pub(crate) fn is_moved(&self, node: NodeId) -> bool {
         self.nodes.get(node.index()).is_some_and(|slot| slot.moved_to.is_some())
     }
+}
+
+/// What keeps a node from taking part, if anything does.
+fn obstacle(answer: &NodeStatus) -> Option<String> {
+    let text = match &answer.status {
+        Ok(text) => text,
+        Err(error) => return Some(format!("{}: {error}", answer.name)),
+    };
+    let status: serde_json::Value = serde_json::from_str(text).ok()?;
+    if status["voting"] != true {
+        return Some(format!("{} does not vote: {}", answer.name, status["not_voting_because"]));
+    }
+    let peers = status["peers"].as_array()?;
+    let apart = peers.iter().find(|peer| peer["state"] != "connected")?;
+    Some(format!("{} has no link to {}: {}", answer.name, apart["name"], apart["last_error"]))
 }
 
 /// Best effort: a process that is gone already needs no signal.

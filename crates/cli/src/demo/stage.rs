@@ -218,6 +218,7 @@ impl Stage {
                 self.cluster.nodes.start(node).await?;
             }
         }
+        self.cluster.nodes.wait_until_voting().await?;
         let deadline = Instant::now() + HEALTH_WAIT_MAX;
         let n = self.cluster.config().params.n();
         let client = self.client()?;
