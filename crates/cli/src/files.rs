@@ -153,23 +153,25 @@ fn not_this_kind<T: FileKind>(path: &Path, why: &str) -> CliError {
         .hint(format!("{} makes one", T::MADE_BY))
 }
 
+/// A file as it is written: what it is comes first.
+#[derive(Serialize)]
+struct Outgoing<'a, T> {
+    format: &'static str,
+    version: u64,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
 /// The text of a file of the kind `T`.
 ///
 /// # Errors
 ///
 /// [`CliError`] if the value has no JSON form.
 pub(crate) fn to_text<T: FileKind>(value: &T) -> Result<String, CliError> {
-    let failed =
-        |why: String| CliError::new(Kind::Other, format!("cannot write a {}: {why}", T::WHAT));
-    let fields = serde_json::to_value(value).map_err(|error| failed(error.to_string()))?;
-    let Value::Object(fields) = fields else {
-        return Err(failed("it is not an object".to_owned()));
-    };
-    let mut whole = serde_json::Map::new();
-    whole.insert("format".to_owned(), Value::from(T::FORMAT));
-    whole.insert("version".to_owned(), Value::from(T::VERSION));
-    whole.extend(fields);
-    let text = serde_json::to_string_pretty(&whole).map_err(|error| failed(error.to_string()))?;
+    let file = Outgoing { format: T::FORMAT, version: T::VERSION, fields: value };
+    let text = serde_json::to_string_pretty(&file).map_err(|error| {
+        CliError::new(Kind::Other, format!("cannot write a {}: {error}", T::WHAT))
+    })?;
     Ok(text + "\n")
 }
 

@@ -332,12 +332,17 @@ fn obstacle(answer: &NodeStatus) -> Option<String> {
         Err(error) => return Some(format!("{}: {error}", answer.name)),
     };
     let status: serde_json::Value = serde_json::from_str(text).ok()?;
-    if status["voting"] != true {
-        return Some(format!("{} does not vote: {}", answer.name, status["not_voting_because"]));
+    let said = |value: &serde_json::Value, field: &str| {
+        value.get(field).map(ToString::to_string).unwrap_or_default()
+    };
+    if status.get("voting") != Some(&serde_json::Value::Bool(true)) {
+        let reason = said(&status, "not_voting_because");
+        return Some(format!("{} does not vote: {reason}", answer.name));
     }
-    let peers = status["peers"].as_array()?;
-    let apart = peers.iter().find(|peer| peer["state"] != "connected")?;
-    Some(format!("{} has no link to {}: {}", answer.name, apart["name"], apart["last_error"]))
+    let peers = status.get("peers")?.as_array()?;
+    let apart = peers.iter().find(|peer| said(peer, "state") != "\"connected\"")?;
+    let (peer, error) = (said(apart, "name"), said(apart, "last_error"));
+    Some(format!("{} has no link to {peer}: {error}", answer.name))
 }
 
 /// Best effort: a process that is gone already needs no signal.

@@ -1,0 +1,150 @@
+//! Crashes, corruption and interruption of five real processes.
+
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
+
+use crate::support::{Cluster, bytes, eventually, expect_code, stderr};
+use serde_json::Value;
+
+#[test]
+fn an_acknowledged_object_survives_the_death_of_all_nodes() {
+    let mut cluster = Cluster::start(3, 5);
+    let content = bytes(300_000, 5);
+    cluster.put("kept", &content);
+    for node in 0..5 {
+        cluster.kill(node);
+    }
+    let output = cluster.client(["--json", "retrieve", "kept", "--out", "copy"]);
+    expect_code(&output, 5);
+    assert!(!cluster.path("copy").exists());
+    let left = std::fs::read_dir(cluster.dir.path()).unwrap();
+    let is_temporary = |name: &str| name.starts_with(".avid-retrieve-");
+    assert!(
+        !left.into_iter().any(|entry| is_temporary(entry.unwrap().file_name().to_str().unwrap()))
+    );
+    cluster.start_all();
+    assert!(cluster.get("kept") == content);
+    // n - m killed: reads go on. Writes need E = 4 of 5.
+    cluster.kill(1);
+    cluster.kill(3);
+    assert!(cluster.get("kept") == content);
+    let refused = cluster.client_with(["disperse", "-", "--id", "new"], b"new");
+    expect_code(&refused, 5);
+}
+
+#[test]
+fn a_late_node_is_filled() {
+    let mut cluster = Cluster::start(3, 5);
+    cluster.kill(2);
+    let content = bytes(100_000, 8);
+    std::fs::write(cluster.path("file"), &content).unwrap();
+    let short =
+        cluster.client(["disperse", "file", "--require", "placed", "--placement-timeout", "100ms"]);
+    expect_code(&short, 9);
+    assert!(stderr(&short).contains("placed 4/5"), "{}", stderr(&short));
+    assert!(cluster.get("file") == content, "it is committed all the same");
+    cluster.start_node(2);
+    cluster.wait_for(5);
+    expect_code(&cluster.client(["disperse", "file", "--require", "placed"]), 0);
+    expect_code(&cluster.client(["verify", "file"]), 0);
+}
+
+#[test]
+fn corruption_is_found_named_and_survived() {
+    let cluster = Cluster::start(3, 5);
+    let content = bytes(200_000, 6);
+    cluster.put("object", &content);
+    expect_code(&cluster.client(["verify", "object"]), 0);
+    for fragment in cluster.fragments(3) {
+        let file = std::fs::File::options().read(true).write(true).open(fragment).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 5000).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x40], 5000).unwrap();
+        file.sync_all().unwrap();
+    }
+    let verified = cluster.client(["--json", "verify", "object"]);
+    expect_code(&verified, 4);
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let fragments = verified["verified"]["fragments"].as_array().unwrap();
+    let bad: Vec<_> = fragments.iter().filter(|fragment| fragment["state"] != "good").collect();
+    assert_eq!(bad.len(), 1, "{verified}");
+    assert_eq!((&bad[0]["node"], &bad[0]["state"]), (&"node4".into(), &"corrupt".into()));
+    assert_eq!(bad[0]["bad_stripes"], 1);
+    assert!(cluster.get("object") == content);
+}
+
+#[test]
+fn an_interrupted_dispersal_resumes_or_is_cancelled() {
+    let cluster = Cluster::start(3, 5);
+    let content = bytes(3 << 20, 4);
+    let mut child = cluster
+        .command()
+        .args(["disperse", "-", "--id", "half"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&content[..2 << 20]).unwrap();
+    let state = || {
+        let stat = cluster.client(["--json", "stat", "half"]);
+        let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
+        stat["state"].as_str().map(str::to_owned)
+    };
+    eventually("the dispersal is known", || state().as_deref() == Some("unfinished"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(stdin);
+    expect_code(&cluster.client(["retrieve", "half", "--out", "-"]), 3);
+    cluster.put("half", &content);
+    assert!(cluster.get("half") == content);
+
+    let mut child = cluster
+        .command()
+        .args(["disperse", "-", "--id", "other"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&content[..1 << 20]).unwrap();
+    eventually("the other is known", || {
+        let stat = cluster.client(["--json", "stat", "other"]);
+        let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
+        stat["state"] == "unfinished"
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    expect_code(&cluster.client(["cancel", "other"]), 0);
+    cluster.put("other", b"something else");
+    assert_eq!(cluster.get("other"), b"something else");
+}
+
+#[test]
+fn a_node_stops_cleanly_and_its_port_is_its_own() {
+    let mut cluster = Cluster::start(2, 3);
+    let directory = cluster.path("node1");
+    let serve = |data: &str| {
+        let mut command = crate::support::avid();
+        command.arg("serve").arg("--cluster").arg(cluster.path("cluster.json"));
+        command
+            .arg("--key")
+            .arg(directory.join("node.key"))
+            .arg("--data")
+            .arg(directory.join(data));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let taken = serve("elsewhere");
+    expect_code(&taken, 8);
+    assert!(stderr(&taken).contains("another process is using this address"), "{}", stderr(&taken));
+    assert_eq!(cluster.stop(0), Some(0));
+    let status = cluster.client(["--json", "status"]);
+    expect_code(&status, 0);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["nodes"][0]["reachable"], false);
+    cluster.start_node(0);
+    cluster.wait_for(3);
+}
