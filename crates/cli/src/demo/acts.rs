@@ -136,7 +136,8 @@ fn bad_nodes(stage: &Stage) -> Result<Vec<Bad>, CliError> {
         return Ok(vec![Bad { corrupt, lying }]);
     }
     stage.say("With n - m = 1 only one node may be bad at a time: act 2 comes in two parts.")?;
-    Ok(vec![Bad { corrupt, lying: None }, Bad { corrupt: None, lying }])
+    // The first slot is always asked, even where one chunk suffices (m = 1).
+    Ok(vec![Bad { corrupt, lying: None }, Bad { corrupt: None, lying: Some(Slot(0)) }])
 }
 
 /// Act 2.
