@@ -96,6 +96,9 @@ impl Scp {
                 Err(why) if Instant::now() > deadline => {
                     let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
                     let last = log.lines().last().unwrap_or_default();
+                    if last.contains("privilege separation directory") {
+                        return Err(format!("{last}; as root, `mkdir -m 755 /run/sshd` once"));
+                    }
                     return Err(format!("our own sshd does not let us in: {why}; {last}"));
                 }
                 Err(_not_yet) => tokio::time::sleep(READY_POLL).await,
