@@ -76,6 +76,8 @@ pub enum ReaderOutput {
 struct StripeState {
     good: BTreeSet<Slot>,
     owed: BTreeSet<Slot>,
+    /// Owed too long to be waited for; what still comes counts.
+    late: BTreeSet<Slot>,
     tried: BTreeSet<Slot>,
 }
 
@@ -144,10 +146,7 @@ impl Reader {
                 self.replace(slot, stripe.0, &mut outputs);
             }
             ReaderInput::Lost(slot) => self.on_lost(slot, &mut outputs),
-            ReaderInput::Late(slot, stripe) => {
-                self.active.remove(&slot);
-                self.ask_another(stripe.0, true, &mut outputs);
-            }
+            ReaderInput::Late(slot, stripe) => self.on_late(slot, stripe, &mut outputs),
         }
         self.request_runs(&mut outputs);
         outputs
@@ -158,6 +157,7 @@ impl Reader {
             return; // A late answer to a stripe that is done.
         };
         state.owed.remove(&slot);
+        state.late.remove(&slot);
         state.good.insert(slot);
         if state.good.len() < self.params.m() {
             return;
@@ -167,11 +167,22 @@ impl Reader {
         outputs.push(ReaderOutput::Decode { stripe, slots });
     }
 
+    fn on_late(&mut self, slot: Slot, stripe: StripeIndex, outputs: &mut Vec<ReaderOutput>) {
+        self.active.remove(&slot);
+        if let Some(state) = self.stripes.get_mut(&stripe.0)
+            && state.owed.remove(&slot)
+        {
+            state.late.insert(slot);
+            self.ask_another(stripe.0, outputs);
+        }
+    }
+
     fn on_lost(&mut self, slot: Slot, outputs: &mut Vec<ReaderOutput>) {
         self.lost.insert(slot);
         self.active.remove(&slot);
+        let owes = |state: &StripeState| state.owed.contains(&slot) || state.late.contains(&slot);
         let owing: Vec<u64> =
-            self.stripes.iter().filter(|(_, s)| s.owed.contains(&slot)).map(|(k, _)| *k).collect();
+            self.stripes.iter().filter(|(_, state)| owes(state)).map(|(k, _)| *k).collect();
         for stripe in owing {
             self.replace(slot, stripe, outputs);
         }
@@ -180,17 +191,17 @@ impl Reader {
     fn replace(&mut self, slot: Slot, stripe: u64, outputs: &mut Vec<ReaderOutput>) {
         if let Some(state) = self.stripes.get_mut(&stripe) {
             state.owed.remove(&slot);
-            self.ask_another(stripe, false, outputs);
+            state.late.remove(&slot);
+            self.ask_another(stripe, outputs);
         }
     }
 
     /// Asks an untried slot for one stripe if too few chunks are good or on their way.
-    fn ask_another(&mut self, stripe: u64, spare: bool, outputs: &mut Vec<ReaderOutput>) {
+    fn ask_another(&mut self, stripe: u64, outputs: &mut Vec<ReaderOutput>) {
         let Some(state) = self.stripes.get(&stripe).filter(|_| !self.failed) else {
             return;
         };
-        let wanted = self.params.m() + usize::from(spare);
-        if state.good.len() + state.owed.len() >= wanted {
+        if state.good.len() + state.owed.len() >= self.params.m() {
             return;
         }
         let tried = state.tried.clone();
@@ -210,7 +221,7 @@ impl Reader {
         let Some(state) = self.stripes.get(&stripe) else {
             return;
         };
-        if state.good.len() + state.owed.len() >= self.params.m() {
+        if state.good.len() + state.owed.len() + state.late.len() >= self.params.m() {
             return;
         }
         self.failed = true;
@@ -244,9 +255,9 @@ impl Reader {
             self.active = slots.iter().copied().collect();
             for stripe in first..first + count {
                 let state = StripeState {
-                    good: BTreeSet::new(),
                     owed: self.active.clone(),
                     tried: self.active.clone(),
+                    ..StripeState::default()
                 };
                 self.stripes.insert(stripe, state);
             }
@@ -260,5 +271,33 @@ impl Reader {
 
     fn open_stripes(&self) -> u64 {
         u64::try_from(self.stripes.len()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// READ-3: every slot that is late with a stripe is replaced, and what it still sends counts.
+    #[test]
+    fn two_late_slots_are_both_replaced() {
+        let params = Params::with_most_liars(3, 5).unwrap();
+        let stripe = StripeIndex(0);
+        let mut reader = Reader::new(params, stripe, StripeIndex(1), 8, BTreeSet::new());
+        assert_eq!(reader.step(ReaderInput::Start).len(), 3);
+        let mut asked = Vec::new();
+        for late in [Slot(0), Slot(1), Slot(2)] {
+            for output in reader.step(ReaderInput::Late(late, stripe)) {
+                match output {
+                    ReaderOutput::Request { slot, retry: true, .. } => asked.push(slot),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(asked, [Slot(3), Slot(4)]);
+        reader.step(ReaderInput::Verified(Slot(3), stripe));
+        reader.step(ReaderInput::Verified(Slot(4), stripe));
+        let outputs = reader.step(ReaderInput::Verified(Slot(2), stripe));
+        assert!(matches!(outputs.as_slice(), [ReaderOutput::Decode { .. }]), "{outputs:?}");
     }
 }

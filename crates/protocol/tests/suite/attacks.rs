@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use avid_protocol::fault::FaultKind;
-use avid_protocol::object::OrderKind;
+use avid_protocol::object::{OrderKind, SealBundle};
 use avid_protocol::record::UploadRecord;
-use avid_protocol::server::{Input, Refusal};
+use avid_protocol::server::{Input, Refusal, ServerUpload};
 use avid_protocol::statement::StatementKind;
 use avid_protocol::verify::{VerifiedVote, VerifyError};
-use avid_types::{ClusterId, Epoch, Timestamp};
+use avid_types::limits::OPEN_LIFETIME_MAX;
+use avid_types::{ClusterId, Epoch, Nonce, Slot, Timestamp};
 
 use crate::cluster::{Cluster, Letter, Violation};
 use crate::world::{EXPIRY, NOW, World, promise};
@@ -495,13 +496,9 @@ fn nodes_that_abort_and_forget_certify_both_contents() {
     let mut said = 0;
     for node in 1..=3 {
         let id = world.config.node_at(cluster.upload, crate::cluster::slot(node)).unwrap();
-        let mut forgetful = avid_protocol::server::ServerUpload::new(
-            world.config.clone(),
-            id,
-            cluster.upload,
-            UploadRecord::default(),
-        )
-        .unwrap();
+        let mut forgetful =
+            ServerUpload::new(world.config.clone(), id, cluster.upload, UploadRecord::default())
+                .unwrap();
         let step = forgetful.step(NOW, Input::Stored(world.seal(&b)));
         said += step.sign.len();
     }
@@ -623,4 +620,92 @@ fn a_second_abort_certificate_changes_nothing() {
         let told = cluster.bag.len();
         assert_eq!(told, 4, "the first is told to four peers, the second to nobody");
     }
+}
+
+// Rule: READ-2, COMMIT-1. A reader that brings the proof delivers at nodes that only echoed.
+#[test]
+fn a_commit_proof_delivers_at_a_node_that_only_echoed_or_knew_nothing() {
+    let mut cluster = Cluster::new(3, 5, &[]);
+    let a = cluster.world.bundle(0xa);
+    cluster.store(&a, [1]);
+    for node in [1, 2] {
+        let proof = Box::new(cluster.world.proof(&a));
+        cluster.send(0, node, Letter::Commit(proof));
+        cluster.deliver_where(|envelope| envelope.from == 0);
+    }
+    assert_eq!((cluster.phase(1), cluster.phase(2)), ("committed", "committed"));
+    assert!(cluster.has_said(1, StatementKind::Hold, &a));
+    assert!(!cluster.has_said(2, StatementKind::Hold, &a), "it holds nothing");
+    assert_eq!(cluster.record(2).fragment, None);
+}
+
+// Rule: READY-1, COMMIT-1. Above the bound a node says so, keeps the first and goes on.
+#[test]
+fn two_commit_proofs_of_one_upload_raise_an_alarm_and_change_nothing() {
+    let mut cluster = Cluster::new(3, 5, &[]);
+    let contents = [0xa, 0xb].map(|root| cluster.world.bundle(root));
+    for content in &contents {
+        let proof = Box::new(cluster.world.proof(content));
+        cluster.send(0, 1, Letter::Commit(proof));
+        cluster.deliver_where(|envelope| envelope.from == 0);
+    }
+    assert_eq!(cluster.alarms, 1);
+    assert_eq!(cluster.committed_to(&contents[0]), [1]);
+}
+
+// Rule: FRESH-1. A claim to hold names the question and exists only while the fragment does.
+#[test]
+fn only_a_node_that_holds_the_committed_fragment_claims_so_and_only_to_this_question() {
+    let world = World::new(3, 5);
+    let a = world.bundle(0xa);
+    let upload = world.object("photo", 0).upload(&world.config);
+    let id = world.config.node_at(upload, Slot(0)).unwrap();
+    let record = UploadRecord::default();
+    let mut node = ServerUpload::new(world.config.clone(), id, upload, record).unwrap();
+    let nonce = Nonce([7; 16]);
+    let _ = node.step(NOW, Input::Stored(world.seal(&a)));
+    assert_eq!(node.hold_now(nonce), None, "echoed is not committed");
+    let proof = world.verifier().commit(world.proof(&a)).unwrap();
+    let _ = node.step(NOW, Input::Commit(Box::new(proof)));
+    let claim = node.hold_now(nonce).unwrap();
+    assert_eq!((claim.kind, claim.nonce), (StatementKind::HoldNow, nonce));
+    let mut asker = world.verifier();
+    let old = world.sign(&claim);
+    asker.vote(old.clone()).unwrap();
+    let mut replayed = old;
+    replayed.statement.nonce = Nonce([8; 16]);
+    assert!(asker.vote(replayed).is_err(), "an old answer to a new question");
+    let _ = node.step(NOW, Input::FragmentLost);
+    assert_eq!(node.hold_now(nonce), None);
+}
+
+// Rule: TIME-1. Expiries of OPEN and object compare with cluster time.
+#[test]
+fn an_open_is_refused_without_cluster_time_after_its_expiry_and_too_far_ahead() {
+    let far = NOW.plus(OPEN_LIFETIME_MAX * 2);
+    let cases = [
+        (Timestamp::ZERO, EXPIRY, Some(Refusal::NoClusterTime)),
+        (EXPIRY, EXPIRY, Some(Refusal::Expired)),
+        (Timestamp(EXPIRY.0 - 1), EXPIRY, None),
+        (NOW, far, None),
+        (NOW, Timestamp(far.0 + 1), Some(Refusal::TooFarAhead)),
+        (NOW, Timestamp(u64::MAX), Some(Refusal::TooFarAhead)),
+    ];
+    for (now, expiry, refusal) in cases {
+        let mut cluster = Cluster::new(3, 5, &[]);
+        let world = cluster.world.clone();
+        let open = world.open(world.object("photo", 0), expiry).sign(&world.config, &world.owner);
+        cluster.now = now;
+        cluster.step(1, Input::Open(open.verify(&world.config).unwrap()));
+        let expected: Vec<_> = refusal.map(|refusal| (1, refusal)).into_iter().collect();
+        assert_eq!(cluster.refusals, expected, "at {now}, expiry {expiry}");
+    }
+    let mut cluster = Cluster::new(3, 5, &[]);
+    let world = cluster.world.clone();
+    let mut manifest = world.manifest(world.object("photo", 0), 0xa);
+    manifest.expires_at = NOW;
+    let open = world.signed_open(world.object("photo", 0));
+    let expired = SealBundle::sign(&world.config, open, manifest, &world.owner);
+    cluster.store(&expired, [1]);
+    assert_eq!((cluster.phase(1), &cluster.refusals[..]), ("open", &[(1, Refusal::Expired)][..]));
 }

@@ -14,6 +14,7 @@ mod attacks;
 mod cluster;
 mod codec;
 mod ends;
+mod exhaustive;
 mod golden;
 mod random;
 mod samples;
