@@ -1,3 +1,5 @@
+//! Every kind of file: what is written is read again, and what is wrong is refused.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::client_key::ClientKey;
