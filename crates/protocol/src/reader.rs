@@ -288,10 +288,10 @@ mod tests {
         let mut asked = Vec::new();
         for late in [Slot(0), Slot(1), Slot(2)] {
             for output in reader.step(ReaderInput::Late(late, stripe)) {
-                match output {
-                    ReaderOutput::Request { slot, retry: true, .. } => asked.push(slot),
-                    other => panic!("{other:?}"),
-                }
+                let ReaderOutput::Request { slot, retry: true, .. } = output else {
+                    panic!("{output:?}");
+                };
+                asked.push(slot);
             }
         }
         assert_eq!(asked, [Slot(3), Slot(4)]);

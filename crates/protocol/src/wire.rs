@@ -28,17 +28,18 @@
 //! | 0x42 | HEARTBEAT | node → node |
 //! | 0x43 | PULL | node → node |
 //! | 0x44 | PULLED | node → node |
-//! | 0x45 | CURSOR | node → node |
 //!
 //! Spec: docs/protocol.md WIRE-1. Drawn in docs/formats.md, frozen in testdata.
 //! Invariant: decoding any bytes returns a message or an error.
 //! Bounds: a message fits a control frame; lists are limited in `types::limits`.
 
-use avid_coding::merkle::MerklePath;
-use avid_types::limits::{
-    CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, LABEL_BYTES_MAX, LIST_PAGE_MAX, NAME_BYTES_MAX,
-    STRIPE_PATH_MAX,
-};
+mod bulk;
+mod refusal;
+
+pub use bulk::{ChunkPrefix, FragPrefix};
+pub use refusal::RefusalCode;
+
+use avid_types::limits::{CONTROL_FRAME_BYTES_MAX, LABEL_BYTES_MAX, LIST_PAGE_MAX, NAME_BYTES_MAX};
 use avid_types::{
     DecodeError, Decoder, Digest, Encoder, Generation, Nonce, ObjectName, PublicKey, Signature,
     StripeIndex, UploadId,
@@ -98,90 +99,6 @@ pub mod kind {
     pub const PULL: u8 = 0x43;
     /// Answer to PULL.
     pub const PULLED: u8 = 0x44;
-    /// Receiver of NEWS has everything up to a position.
-    pub const CURSOR: u8 = 0x45;
-}
-
-/// Why a node refuses, for programs; a sentence for people goes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RefusalCode {
-    /// Malformed or unexpected message.
-    BadRequest,
-    /// The client's grant does not allow it.
-    NotAllowed,
-    /// Other content under this id.
-    OtherContent,
-    /// The dispersal was aborted.
-    Aborted,
-    /// The owner deleted the object.
-    Deleted,
-    /// Expired in cluster time.
-    Expired,
-    /// Nothing of this upload is here.
-    NotFound,
-    /// Known but not delivered within the bounded wait (READ-2).
-    Pending,
-    /// A limit of this node is reached; retry later.
-    Busy,
-    /// Too little space to take more.
-    DiskFull,
-    /// A chunk, cross-checksum or manifest does not fit together.
-    Unverifiable,
-    /// The node cannot vote or serve now (starting, stopping, amnesia, no cluster time).
-    Unavailable,
-    /// The fragment here is damaged.
-    Damaged,
-    /// Generation g + 1 without proof that g ended.
-    Predecessor,
-    /// Past the point where a dispersal can be cancelled.
-    AlreadyReady,
-}
-
-const REFUSAL_CODES: [RefusalCode; 15] = [
-    RefusalCode::BadRequest,
-    RefusalCode::NotAllowed,
-    RefusalCode::OtherContent,
-    RefusalCode::Aborted,
-    RefusalCode::Deleted,
-    RefusalCode::Expired,
-    RefusalCode::NotFound,
-    RefusalCode::Pending,
-    RefusalCode::Busy,
-    RefusalCode::DiskFull,
-    RefusalCode::Unverifiable,
-    RefusalCode::Unavailable,
-    RefusalCode::Damaged,
-    RefusalCode::Predecessor,
-    RefusalCode::AlreadyReady,
-];
-
-impl RefusalCode {
-    fn to_byte(self) -> u8 {
-        let position = REFUSAL_CODES.iter().position(|code| *code == self).unwrap_or(0);
-        u8::try_from(position).unwrap_or(0) + 1
-    }
-
-    fn from_byte(byte: u8) -> Result<Self, DecodeError> {
-        let position = usize::from(byte).checked_sub(1);
-        position
-            .and_then(|position| REFUSAL_CODES.get(position))
-            .copied()
-            .ok_or(DecodeError::Invalid { what: "refusal code", value: u64::from(byte) })
-    }
-}
-
-impl From<crate::server::Refusal> for RefusalCode {
-    fn from(refusal: crate::server::Refusal) -> Self {
-        use crate::server::Refusal;
-        match refusal {
-            Refusal::OtherContent => Self::OtherContent,
-            Refusal::Aborted => Self::Aborted,
-            Refusal::Deleted => Self::Deleted,
-            Refusal::Expired | Refusal::TooFarAhead => Self::Expired,
-            Refusal::NoClusterTime => Self::Unavailable,
-            Refusal::AlreadyReady => Self::AlreadyReady,
-        }
-    }
 }
 
 /// A refusal on the wire.
@@ -373,8 +290,6 @@ pub enum Message {
         /// What is known.
         pulled: Pulled,
     },
-    /// See [`kind::CURSOR`].
-    Cursor(u64),
 }
 
 impl Message {
@@ -413,7 +328,6 @@ impl Message {
             Self::Heartbeat(_) => kind::HEARTBEAT,
             Self::Pull(_) => kind::PULL,
             Self::Pulled { .. } => kind::PULLED,
-            Self::Cursor(_) => kind::CURSOR,
         }
     }
 
@@ -480,7 +394,6 @@ impl Message {
                 upload.encode(&mut e);
                 encode_pulled(&mut e, pulled);
             }
-            Self::Cursor(position) => e.u64(*position),
         }
         e.into_vec()
     }
@@ -583,7 +496,6 @@ fn decode_peer(frame_kind: u8, d: &mut Decoder<'_>) -> Result<Message, DecodeErr
         kind::HEARTBEAT => Message::Heartbeat(SignedHeartbeat::decode(d)?),
         kind::PULL => Message::Pull(UploadId::decode(d)?),
         kind::PULLED => Message::Pulled { upload: UploadId::decode(d)?, pulled: decode_pulled(d)? },
-        kind::CURSOR => Message::Cursor(d.u64()?),
         _ => return Err(unknown_kind(frame_kind)),
     })
 }
@@ -707,110 +619,4 @@ fn decode_pulled(d: &mut Decoder<'_>) -> Result<Pulled, DecodeError> {
         2 => Pulled::Sealed(boxed(SealBundle::decode(d))?),
         value => return Err(DecodeError::Invalid { what: "pulled", value: u64::from(value) }),
     })
-}
-
-/// What stands before the bytes of a CHUNK frame.
-///
-/// ```text
-/// stripe u64 | chunk length u32 | cross-checksum (fixed by the configuration) | chunk bytes
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPrefix {
-    /// Which stripe.
-    pub stripe: StripeIndex,
-    /// Bytes of the chunk.
-    pub chunk_bytes: u32,
-}
-
-impl ChunkPrefix {
-    /// Bytes before the cross-checksum.
-    pub const BYTES: usize = 12;
-
-    /// The prefix and the cross-checksum as they stand before the chunk.
-    #[must_use]
-    pub fn to_bytes(self, fpcc: &[u8]) -> Vec<u8> {
-        let mut e = Encoder::with_capacity(Self::BYTES + fpcc.len());
-        self.stripe.encode(&mut e);
-        e.u32(self.chunk_bytes);
-        e.bytes(fpcc);
-        e.into_vec()
-    }
-
-    /// Reads the prefix; the cross-checksum and `chunk_bytes` bytes follow.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if the length is zero or beyond the largest chunk.
-    pub fn decode(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let prefix = Self { stripe: StripeIndex::decode(d)?, chunk_bytes: d.u32()? };
-        if prefix.chunk_bytes == 0 || prefix.chunk_bytes > CHUNK_BYTES_MAX {
-            let value = u64::from(prefix.chunk_bytes);
-            return Err(DecodeError::Invalid { what: "chunk length", value });
-        }
-        Ok(prefix)
-    }
-}
-
-/// What stands before the bytes of a FRAG frame.
-///
-/// ```text
-/// stripe u64 | chunk length u32 | prefix length u16 | cross-checksum | Merkle path | chunk bytes
-/// ```
-/// The prefix length counts cross-checksum and path, so that the chunk's place is known early.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FragPrefix {
-    /// Stripe and length.
-    pub chunk: ChunkPrefix,
-    /// Canonical cross-checksum bytes.
-    pub fpcc: Vec<u8>,
-    /// From the stripe's leaf to the manifest's root.
-    pub path: MerklePath,
-}
-
-impl FragPrefix {
-    /// Bytes before the cross-checksum.
-    pub const FIXED_BYTES: usize = ChunkPrefix::BYTES + 2;
-
-    /// Everything before the chunk.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut variable = Encoder::with_capacity(self.fpcc.len() + 512);
-        variable.bytes(&self.fpcc);
-        self.path.encode(&mut variable);
-        let mut e = Encoder::with_capacity(Self::FIXED_BYTES + variable.as_slice().len());
-        self.chunk.stripe.encode(&mut e);
-        e.u32(self.chunk.chunk_bytes);
-        e.short_bytes(variable.as_slice());
-        e.into_vec()
-    }
-
-    /// Reads the fixed part: stripe, chunk length and the bytes still before the chunk.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if a length is out of range.
-    pub fn decode_fixed(bytes: &[u8]) -> Result<(ChunkPrefix, usize), DecodeError> {
-        let mut d = Decoder::new(bytes);
-        let chunk = ChunkPrefix::decode(&mut d)?;
-        let variable = usize::from(d.u16()?);
-        d.finish()?;
-        Ok((chunk, variable))
-    }
-
-    /// Reads the variable part of a frame whose fixed part was read.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if malformed.
-    pub fn decode_variable(
-        chunk: ChunkPrefix,
-        fpcc_bytes: usize,
-        bytes: &[u8],
-    ) -> Result<Self, DecodeError> {
-        let mut d = Decoder::new(bytes);
-        let fpcc = d.bytes(fpcc_bytes)?.to_vec();
-        let path = MerklePath::decode(&mut d, STRIPE_PATH_MAX)?;
-        d.finish()?;
-        Ok(Self { chunk, fpcc, path })
-    }
 }

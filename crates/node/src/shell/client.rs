@@ -156,8 +156,7 @@ impl Session {
             | Message::News { .. }
             | Message::Heartbeat(_)
             | Message::Pull(_)
-            | Message::Pulled { .. }
-            | Message::Cursor(_) => {
+            | Message::Pulled { .. } => {
                 refuse(RefusalCode::BadRequest, "this message is no request here")
             }
         }

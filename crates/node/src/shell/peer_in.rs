@@ -128,8 +128,7 @@ impl PeerIn<'_> {
             | Message::ListAnswer(_)
             | Message::StatusAnswer(_)
             | Message::Refused(_)
-            | Message::Pull(_)
-            | Message::Cursor(_) => {
+            | Message::Pull(_) => {
                 tracing::debug!(node = %self.node, kind = message.kind(), "message ignored");
             }
         }

@@ -215,7 +215,6 @@ fn peers(world: &World) -> Named<Message> {
         ("pulled nothing", pulled(Pulled::Nothing)),
         ("pulled committed", pulled(Pulled::Committed(Box::new(world.proof(&a))))),
         ("pulled sealed", pulled(Pulled::Sealed(Box::new(a)))),
-        ("cursor", Message::Cursor(u64::MAX)),
     ])
 }
 
