@@ -133,6 +133,7 @@ mod tests {
         StripeLayout::new(Params::with_most_liars(3, 5).unwrap(), 4096, object_bytes).unwrap()
     }
 
+    /// Rule: STRIPE-1.
     #[test]
     fn edges_of_a_stripe() {
         let stripe = 3 * 4096;

@@ -1,3 +1,7 @@
+//! Every hash kernel equals the definition, for every tail length.
+//!
+//! Spec: docs/protocol.md FPCC-1, SUITE-1.
+
 use super::*;
 
 fn pattern(length: usize) -> Vec<u8> {

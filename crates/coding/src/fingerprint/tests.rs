@@ -1,3 +1,7 @@
+//! Known answers, irreducibility of the moduli, and the homomorphism.
+//!
+//! Spec: docs/protocol.md FPCC-1, SUITE-1.
+
 use super::*;
 
 fn hex<const N: usize>(text: &str) -> [u8; N] {

@@ -1,3 +1,5 @@
+//! Roots, paths and their canonical form.
+
 use super::*;
 
 fn leaves(count: u64) -> Vec<Digest> {

@@ -1,3 +1,5 @@
+//! Frames under every splitting of the stream, and misuse.
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! Who gets in and who does not.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split};
 
 use super::*;

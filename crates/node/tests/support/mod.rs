@@ -153,10 +153,10 @@ pub(crate) fn free_address() -> String {
 
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let mut polls = tokio::time::interval(Duration::from_millis(20));
     while !check().await {
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
-        tokio::task::yield_now().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        polls.tick().await;
     }
 }
 

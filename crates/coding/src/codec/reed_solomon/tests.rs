@@ -1,3 +1,7 @@
+//! Rule CODE-1, REPAIR-2: the generator is the documented one, and any m chunks rebuild any other.
+//!
+//! Spec: docs/protocol.md CODE-1, REPAIR-2.
+
 use super::*;
 
 fn code(m: u8, n: u8) -> ReedSolomon {

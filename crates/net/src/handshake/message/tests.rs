@@ -1,3 +1,5 @@
+//! Frozen bytes of the handshake, and decoding of anything.
+
 use avid_types::SigningKey;
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
