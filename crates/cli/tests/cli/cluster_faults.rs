@@ -78,22 +78,10 @@ fn corruption_is_found_named_and_survived() {
 fn an_interrupted_dispersal_resumes_or_is_cancelled() {
     let cluster = Cluster::start(3, 5);
     let content = bytes(3 << 20, 4);
-    let mut child = cluster
-        .command()
-        .args(["disperse", "-", "--id", "half"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let (mut child, mut stdin) = cluster.disperse_begun("half");
     stdin.write_all(&content[..2 << 20]).unwrap();
-    let state = || {
-        let stat = cluster.client(["--json", "stat", "half"]);
-        let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
-        stat["state"].as_str().map(str::to_owned)
-    };
-    eventually("the dispersal is known", || state().as_deref() == Some("unfinished"));
+    let is_begun = |id: &str| cluster.state(id).as_deref() == Some("unfinished");
+    eventually("the dispersal is known", || is_begun("half"));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);
@@ -101,26 +89,47 @@ fn an_interrupted_dispersal_resumes_or_is_cancelled() {
     cluster.put("half", &content);
     assert!(cluster.get("half") == content);
 
-    let mut child = cluster
-        .command()
-        .args(["disperse", "-", "--id", "other"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let (mut child, mut stdin) = cluster.disperse_begun("other");
     stdin.write_all(&content[..1 << 20]).unwrap();
-    eventually("the other is known", || {
-        let stat = cluster.client(["--json", "stat", "other"]);
-        let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
-        stat["state"] == "unfinished"
-    });
+    eventually("the other is known", || is_begun("other"));
     child.kill().unwrap();
     child.wait().unwrap();
     expect_code(&cluster.client(["cancel", "other"]), 0);
     cluster.put("other", b"something else");
     assert_eq!(cluster.get("other"), b"something else");
+}
+
+#[test]
+fn sigterm_amid_a_dispersal_is_a_clean_exit() {
+    let mut cluster = Cluster::start(3, 5);
+    let content = bytes(3 << 20, 12);
+    // One of five: the dispersal under way goes on without it.
+    let (mut child, mut stdin) = cluster.disperse_begun("one");
+    stdin.write_all(&content[..1 << 20]).unwrap();
+    eventually("it is known", || cluster.state("one").as_deref() == Some("unfinished"));
+    assert_eq!(cluster.terminate(2), Some(0));
+    stdin.write_all(&content[1 << 20..]).unwrap();
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(cluster.get("one") == content);
+    cluster.start_node(2);
+    cluster.wait_for(5);
+    // All five: the client fails and says so, and the same command finishes it later.
+    let (mut child, mut stdin) = cluster.disperse_begun("all");
+    stdin.write_all(&content[..2 << 20]).unwrap();
+    eventually("it is known", || cluster.state("all").as_deref() == Some("unfinished"));
+    for node in 0..5 {
+        assert_eq!(cluster.terminate(node), Some(0));
+    }
+    // The client may have stopped reading.
+    drop(stdin.write_all(&content[2 << 20..]));
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    cluster.start_all();
+    assert_ne!(cluster.state("all").as_deref(), Some("committed"));
+    expect_code(&cluster.client(["retrieve", "all", "--out", "-"]), 3);
+    cluster.put("all", &content);
+    assert!(cluster.get("all") == content);
 }
 
 #[test]

@@ -42,6 +42,26 @@ fn objects_of_every_edge_round_trip() {
 }
 
 #[test]
+fn larger_shapes_round_trip_and_lose_what_they_may() {
+    for (m, n) in [(4, 6), (2, 4), (8, 12), (10, 16)] {
+        let mut cluster = Cluster::start(m, n);
+        let stripe = usize::from(m) * 4096;
+        let sizes =
+            [0, 1, usize::from(m) - 1, 4097, stripe - 1, stripe, stripe + 1, 3 * stripe + 7];
+        for size in sizes {
+            cluster.put(&size.to_string(), &bytes(size, 11));
+        }
+        // n - m losses: every further read decodes.
+        for node in 0..usize::from(n - m) {
+            cluster.kill(node);
+        }
+        for size in sizes {
+            assert!(cluster.get(&size.to_string()) == bytes(size, 11), "{m}-of-{n}, {size} bytes");
+        }
+    }
+}
+
+#[test]
 fn files_names_ranges_and_deletion() {
     let cluster = Cluster::start(2, 4);
     let content = bytes(100_000, 3);

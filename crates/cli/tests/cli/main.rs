@@ -3,10 +3,15 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "in a test a panic is the report"
+    clippy::print_stderr,
+    reason = "in a test a panic is the report; figures and seeds go to stderr"
 )]
 
 mod bad_input;
+mod cluster_crashes;
+mod cluster_disk;
 mod cluster_faults;
+mod cluster_large;
 mod cluster_objects;
+mod demo;
 mod support;

@@ -86,6 +86,13 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts `n` nodes with small chunks, so that edges are near, and waits until they vote.
     pub(crate) fn start(m: u8, n: u8) -> Self {
+        let mut cluster = Self::make(m, n, "4KiB");
+        cluster.start_all();
+        cluster
+    }
+
+    /// Keys, configuration and ports of `n` nodes. Starts nothing.
+    pub(crate) fn make(m: u8, n: u8, chunk_bytes: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (first, ports) = free_ports(n);
         let made = run([
@@ -99,13 +106,11 @@ impl Cluster {
             "--base-port",
             &first.to_string(),
             "--chunk-bytes",
-            "4KiB",
+            chunk_bytes,
         ]);
         expect_code(&made, 0);
         let nodes = ports.iter().map(|_| None).collect();
-        let mut cluster = Self { dir, ports, nodes };
-        cluster.start_all();
-        cluster
+        Self { dir, ports, nodes }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -128,10 +133,15 @@ impl Cluster {
 
     /// Starts one node and waits for its ready line.
     pub(crate) fn start_node(&mut self, node: usize) {
+        self.start_node_under(node, avid());
+    }
+
+    /// The same through a program that becomes `avid` and is given its arguments.
+    pub(crate) fn start_node_under(&mut self, node: usize, mut program: Command) {
         let directory = self.path(&format!("node{}", node + 1));
         let log =
             std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-        let mut child = avid()
+        let mut child = program
             .args(["serve", "--exit-with-stdin", "--cluster"])
             .arg(self.path("cluster.json"))
             .arg("--key")
@@ -166,6 +176,45 @@ impl Cluster {
         let mut child = self.nodes[node].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// SIGKILL to all of them at once; [`Cluster::kill_all`] takes note.
+    pub(crate) fn strike_all(&self) {
+        for child in self.nodes.iter().flatten() {
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+
+    /// SIGKILL to all of them, then waits until they are gone.
+    pub(crate) fn kill_all(&mut self) {
+        let mut running: Vec<_> = self.nodes.iter_mut().filter_map(Option::take).collect();
+        for child in &mut running {
+            child.kill().unwrap();
+        }
+        for mut child in running {
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, as a supervisor sends it; returns the exit code.
+    pub(crate) fn terminate(&mut self, node: usize) -> Option<i32> {
+        let mut child = self.nodes[node].take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        child.wait().unwrap().code()
+    }
+
+    /// Process id of a running node.
+    pub(crate) fn pid(&self, node: usize) -> u32 {
+        self.nodes[node].as_ref().unwrap().id()
+    }
+
+    /// State of an object as `avid stat` has it; `None` if nothing is known.
+    pub(crate) fn state(&self, id: &str) -> Option<String> {
+        let stat = self.client(["--json", "stat", id]);
+        let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
+        stat["state"].as_str().map(str::to_owned)
     }
 
     /// Closes a node's stdin, which asks it to stop, and returns its exit code.
@@ -221,6 +270,20 @@ impl Cluster {
             let status = child.wait().unwrap();
             Output { status, stdout: output, stderr: reader.join().unwrap() }
         })
+    }
+
+    /// Starts a dispersal from stdin, of which nobody reads the output.
+    pub(crate) fn disperse_begun(&self, id: &str) -> (Child, std::process::ChildStdin) {
+        let mut child = self
+            .command()
+            .args(["disperse", "-", "--id", id])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        (child, stdin)
     }
 
     /// Stores bytes from stdin under an id; all fragments placed.
