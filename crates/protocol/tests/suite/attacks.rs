@@ -709,3 +709,48 @@ fn an_open_is_refused_without_cluster_time_after_its_expiry_and_too_far_ahead() 
     cluster.store(&expired, [1]);
     assert_eq!((cluster.phase(1), &cluster.refusals[..]), ("open", &[(1, Refusal::Expired)][..]));
 }
+
+// Rule: READY-1. A valid certificate is no ticket for another content, upload or expiry.
+#[test]
+fn a_ready_with_a_certificate_of_something_else_counts_for_nothing() {
+    let mut cluster = Cluster::new(3, 5, &[5]);
+    let world = cluster.world.clone();
+    let (a, b) = (world.bundle(0xa), world.bundle(0xb));
+    let other = world.bundle_of(world.object("other", 0), 0xb);
+    let later = world.open(world.object("photo", 0), LATER).sign(&world.config, &world.owner);
+    let later = SealBundle::sign(&world.config, later, b.manifest.clone(), &world.owner);
+    let slots: &[u8] = &[0, 1, 2, 3];
+    for content in [&a, &other, &later] {
+        let ready = world.vote(StatementKind::Ready, &b, 4);
+        let cert = world.cert(StatementKind::Echo, content, slots);
+        cluster.send_to(5, 1..=4, &Letter::Ready(ready, cert));
+        cluster.deliver_where(|envelope| envelope.from == 5);
+    }
+    assert_eq!(cluster.phases(), ["open"; 4]);
+    assert_eq!(cluster.rejected, [], "each part verifies by itself");
+    let without = |fault: &FaultKind| matches!(fault, FaultKind::ReadyWithoutEchoes);
+    assert_eq!(cluster.faults.iter().filter(|(_, fault)| without(&fault.kind)).count(), 12);
+    // An abort certificate is none of echoes, even where it verifies.
+    let mut verifier = world.verifier();
+    let ready = verifier.vote(world.vote(StatementKind::Ready, &b, 4)).unwrap();
+    let aborts = verifier.abort_cert(world.abort_cert(&b)).unwrap();
+    cluster.step(1, Input::Ready(ready, aborts));
+    assert_eq!(cluster.phase(1), "open");
+}
+
+// Rule: TALLY-1. The first vote of a kind stays: a liar cannot take its echo back.
+#[test]
+fn an_echo_is_not_taken_back_by_one_with_another_expiry() {
+    let mut cluster = Cluster::new(3, 5, &[5]);
+    let world = cluster.world.clone();
+    let a = world.bundle(0xa);
+    cluster.store(&a, 1..=3);
+    let first = cluster.forge(5, StatementKind::Echo, &a);
+    let mut second = world.statement(StatementKind::Echo, &a, 4);
+    second.expiry = LATER;
+    cluster.send(5, 1, first);
+    cluster.send(5, 1, Letter::Vote(world.sign(&second)));
+    cluster.deliver_where(|envelope| envelope.from == 5);
+    cluster.deliver_where(|envelope| envelope.to == 1);
+    assert_eq!(cluster.phase(1), "ready", "three honest echoes and the liar's first");
+}
