@@ -44,7 +44,8 @@ const FILE_QUEUE: usize = 8;
 #[derive(Debug)]
 pub struct FileSink {
     queue: mpsc::Sender<Bytes>,
-    writer: JoinHandle<io::Result<std::fs::File>>,
+    /// Absent once a write has reported how it ended: a handle may be awaited only once.
+    writer: Option<JoinHandle<io::Result<std::fs::File>>>,
 }
 
 impl FileSink {
@@ -58,17 +59,27 @@ impl FileSink {
             }
             Ok(file)
         });
-        Self { queue, writer }
+        Self { queue, writer: Some(writer) }
     }
 
     /// Waits until everything is written and returns the file.
     ///
     /// # Errors
     ///
-    /// The first error of a write.
+    /// The first error of a write; a broken pipe if [`Sink::write_all`] has returned it already.
     pub async fn finish(self) -> io::Result<std::fs::File> {
         drop(self.queue);
-        self.writer.await.map_err(io::Error::other)?
+        ended(self.writer).await
+    }
+}
+
+/// How the thread ended, the first time this is asked.
+async fn ended(
+    writer: Option<JoinHandle<io::Result<std::fs::File>>>,
+) -> io::Result<std::fs::File> {
+    match writer {
+        Some(writer) => writer.await.map_err(io::Error::other)?,
+        None => Err(io::ErrorKind::BrokenPipe.into()),
     }
 }
 
@@ -79,11 +90,31 @@ impl Sink for FileSink {
                 return Ok(());
             }
             // The thread ends early only by an error, which is waiting for us.
-            match (&mut self.writer).await {
-                Ok(Err(error)) => Err(error),
-                Ok(Ok(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-                Err(error) => Err(io::Error::other(error)),
+            match ended(self.writer.take()).await {
+                Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+                Err(error) => Err(error),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_failed_is_told_and_can_be_finished() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut sink = FileSink::new(full);
+        let error = loop {
+            // The first few pieces only enter the queue.
+            if let Err(error) = sink.write_all(Bytes::from_static(b"piece")).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let again = sink.write_all(Bytes::from_static(b"piece")).await.unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(sink.finish().await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

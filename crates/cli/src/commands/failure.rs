@@ -103,6 +103,9 @@ fn is_denial(error: &PeerError) -> bool {
 
 /// Writing an object's bytes failed after `good` of them.
 pub(crate) fn writing(path: &Path, good: u64, source: &io::Error) -> CliError {
+    if source.kind() == io::ErrorKind::BrokenPipe {
+        return CliError::local("the reader of the output closed it before the end");
+    }
     CliError::file("write", path, source).safe(format!("{good} bytes were verified before"))
 }
 

@@ -86,3 +86,20 @@ fn a_reader_without_room_says_what_to_do() {
     let said = stderr(&output);
     assert!(said.contains("No space left") && said.contains("free some space"), "{said}");
 }
+
+#[test]
+fn a_reader_of_the_output_may_leave() {
+    let cluster = Cluster::start(2, 3);
+    cluster.put("object", &bytes(8 << 20, 23));
+    let mut child = cluster
+        .command()
+        .args(["retrieve", "object", "--out", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    expect_code(&output, 8);
+    assert!(stderr(&output).contains("closed it before the end"), "{}", stderr(&output));
+}
