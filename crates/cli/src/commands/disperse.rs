@@ -150,8 +150,13 @@ fn derived_id(file: &Path) -> Result<String, CliError> {
 
 /// Says early, before any node is asked, that a file cannot be read.
 fn check_readable(file: &Path) -> Result<(), CliError> {
-    let opened = std::fs::File::open(file);
-    opened.map(drop).map_err(|source| CliError::file("read", file, &source))
+    let opened = std::fs::File::open(file).and_then(|file| file.metadata());
+    let metadata = opened.map_err(|source| CliError::file("read", file, &source))?;
+    if metadata.is_dir() {
+        return Err(CliError::usage(format!("{} is a directory", file.display()))
+            .hint("name a file; `tar c DIR | avid disperse - --id NAME` stores a directory"));
+    }
+    Ok(())
 }
 
 fn show(

@@ -52,6 +52,59 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_to_do_next_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for cluster in ["c", "other"] {
+        // Ports nobody listens on.
+        expect_code(&run(["init", "--nodes", "5", "--dir", &at(cluster), "--base-port", "19"]), 0);
+    }
+    let (cluster, key) = (at("c/cluster.json"), at("c/client.key"));
+    let (folder, below_a_file) = (at("c"), format!("{cluster}/file"));
+    let foreign = at("other/node1/node.key");
+    let table: &[(&[&str], i32, &str, &str)] = &[
+        (&["ls", "--colour", "x"], 2, "unexpected argument '--colour'", "Usage: avid ls"),
+        (&["disperse", &folder], 2, "is a directory", "name a file"),
+        (&["disperse", &at("nothing")], 8, "No such file", "check the path"),
+        (&["disperse", &below_a_file], 8, "Not a directory", &cluster),
+        (&["disperse", &cluster], 5, "node1", "is the node running and the port open?"),
+        (&["disperse", &cluster], 5, "0 nodes took part, 4 are needed", "repeat the command"),
+        (&["ls"], 5, "no node answered", "`avid status` shows every node"),
+        (
+            &["serve", "--data", &at("data"), "--key", &foreign],
+            6,
+            "is no member of",
+            "the right --",
+        ),
+        (
+            &["serve", "--data", "/proc/none", "--key", &at("c/node1/node.key")],
+            8,
+            "/proc/none",
+            "--data DIR",
+        ),
+        (
+            &["serve", "--listen", "here", "--key", &at("c/node1/node.key")],
+            2,
+            "\"here\"",
+            "host:port",
+        ),
+        (&["init", "--nodes", "5", "-n", "6", "--dir", &at("d")], 2, "-n is 6", "one join request"),
+    ];
+    for (arguments, code, wrong, advice) in table {
+        let given = [("--cluster", &cluster), ("--key", &key)];
+        let lacks = |flag: &str| !arguments.contains(&flag) && arguments[0] != "init";
+        let rest = given
+            .iter()
+            .filter(|(flag, _)| lacks(flag))
+            .flat_map(|(flag, file)| [flag, file.as_str()]);
+        let output = run(arguments.iter().copied().chain(rest));
+        expect_code(&output, *code);
+        let said = stderr(&output);
+        assert!(said.contains(wrong) && said.contains(advice), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn nobody_home_is_unavailable_for_programs_too() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("c");

@@ -42,7 +42,8 @@ fn a_late_node_is_filled() {
     let short =
         cluster.client(["disperse", "file", "--require", "placed", "--placement-timeout", "100ms"]);
     expect_code(&short, 9);
-    assert!(stderr(&short).contains("placed 4/5"), "{}", stderr(&short));
+    // Four at most: on a busy machine another one may be late too.
+    assert!(stderr(&short).contains("/5, and --require placed"), "{}", stderr(&short));
     assert!(cluster.get("file") == content, "it is committed all the same");
     cluster.start_node(2);
     cluster.wait_for(5);
@@ -149,6 +150,7 @@ fn a_node_stops_cleanly_and_its_port_is_its_own() {
     let taken = serve("elsewhere");
     expect_code(&taken, 8);
     assert!(stderr(&taken).contains("another process is using this address"), "{}", stderr(&taken));
+    assert!(stderr(&taken).contains(cluster.peers().split(',').next().unwrap()), "it names it");
     assert_eq!(cluster.stop(0), Some(0));
     let status = cluster.client(["--json", "status"]);
     expect_code(&status, 0);

@@ -153,6 +153,7 @@ fn the_command_lines_of_the_seed_work() {
         let output = run(&[&retrieve[..], &flags].concat());
         expect_code(&output, 2);
         assert!(stderr(&output).contains(&reason), "{reason}: {}", stderr(&output));
+        assert!(stderr(&output).contains("`avid cluster show`"), "{}", stderr(&output));
     }
 }
 
@@ -182,6 +183,8 @@ fn strangers_are_turned_away() {
         let output = output.unwrap();
         expect_code(&output, 6);
         assert!(output.stdout.is_empty());
+        let help = "check that --cluster, --key and its grant belong to these nodes";
+        assert!(stderr(&output).contains(help), "{}", stderr(&output));
     }
     // A reader with a grant reads another's object, and may not write.
     let public = crate::support::run([
