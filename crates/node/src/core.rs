@@ -7,7 +7,7 @@
 //!
 //! Spec: docs/protocol.md AMNESIA-1, LINK-1, TIME-1, ABORT-1.
 //! Invariant: no statement is handed out for signing without the record that promises it.
-//! Bounds: `RESIDENT_UPLOADS_MAX` machines, `OPEN_UPLOADS_MAX` of them undecided by this node.
+//! Bounds: `RESIDENT_UPLOADS_MAX` machines and those of one round, `OPEN_UPLOADS_MAX` of them undecided by this node.
 //! Not here: signature checks (before), files and sockets (`shell`).
 
 pub(crate) mod entry;
@@ -221,7 +221,10 @@ impl Core {
                 let upload = seal.upload();
                 let is_vote = !self.is_committed(records, upload)?;
                 if is_vote && self.denied(&mut effects) {
-                    effects.drop_fragments.push(upload);
+                    let kept = self.resident(records, upload)?;
+                    if kept.is_none_or(|r| r.machine.record().fragment.is_none()) {
+                        effects.drop_fragments.push(upload);
+                    }
                 } else {
                     self.step(records, upload, Input::Stored(*seal), &mut effects)?;
                 }
@@ -271,7 +274,9 @@ impl Core {
         if !self.has_room(records, upload, open.open().object.owner, effects)? {
             return Ok(());
         }
-        if !self.denied(effects) {
+        if self.denied(effects) {
+            self.uncount(upload);
+        } else {
             self.step(records, upload, Input::Open(open), effects)?;
         }
         // An OPEN promises nothing: it is kept in memory until a vote needs it.
@@ -287,7 +292,7 @@ impl Core {
         owner: PublicKey,
         effects: &mut Effects,
     ) -> Result<bool, String> {
-        let (_, undecided) = self.counts();
+        let undecided: usize = self.open_by_owner.values().sum();
         let of_owner = self.open_by_owner.get(&owner).copied().unwrap_or(0);
         let Some(resident) = self.resident(records, upload)? else {
             effects.refused = Some(Denial::NotInGroup);
@@ -303,6 +308,17 @@ impl Core {
         let before = resident.owner.replace(owner);
         self.count_open(before, Some(owner));
         Ok(true)
+    }
+
+    /// Takes a request that left nothing out of its owner's quota.
+    fn uncount(&mut self, upload: UploadId) {
+        let Some(resident) = self.resident.get_mut(&upload) else {
+            return;
+        };
+        if *resident.machine.record() == UploadRecord::default() {
+            let owner = resident.owner.take();
+            self.count_open(owner, None);
+        }
     }
 
     fn on_order(
@@ -364,7 +380,9 @@ impl Core {
         let before = resident.owner;
         let step = resident.machine.step(time, input);
         let record = resident.machine.record();
-        let after = if record.phase.is_settled() { None } else { owner_of_open(record).or(before) };
+        // A refused request leaves nothing, and nothing counts in a quota.
+        let counts = !record.phase.is_settled() && *record != UploadRecord::default();
+        let after = owner_of_open(record).or(before).filter(|_| counts);
         resident.owner = after;
         if step.persist.is_some() {
             resident.announce_after = ANNOUNCE_AGAIN_MIN;
@@ -398,7 +416,6 @@ impl Core {
         upload: UploadId,
     ) -> Result<Option<&mut Resident>, String> {
         if !self.resident.contains_key(&upload) {
-            self.make_room();
             let (position, record) = match records.load(upload)? {
                 Some((position, record)) => (Some(position), record),
                 None => (None, UploadRecord::default()),
@@ -424,7 +441,10 @@ impl Core {
     }
 
     /// Evicts settled machines first, then those without a promise; their peers announce again.
-    fn make_room(&mut self) {
+    ///
+    /// Only between rounds: what a round decided must be in the index before it leaves memory,
+    /// or an older record would be read back and the decision undone.
+    pub(crate) fn make_room(&mut self) {
         let mut looked_at = 0;
         while self.resident.len() >= RESIDENT_UPLOADS_MAX && looked_at < RESIDENT_UPLOADS_MAX {
             looked_at += 1;
@@ -454,6 +474,10 @@ impl Core {
         let node = heartbeat.heartbeat.node;
         let before = self.clock.remembered(node).map(|known| known.heartbeat);
         self.clock.observe(heartbeat);
+        // What is kept never falls: a restored disk would otherwise erase the memory of its past.
+        if before.is_some_and(|known| known.age() >= heartbeat.heartbeat.age()) {
+            return;
+        }
         let booted = before.is_none_or(|known| known.boot < heartbeat.heartbeat.boot);
         let moved = self.memory.worth_keeping(&heartbeat.heartbeat);
         if node != self.node && (booted || moved) {

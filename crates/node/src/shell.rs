@@ -13,6 +13,7 @@ mod peers;
 mod status;
 mod write;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,16 +22,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use avid_coding::merkle::{self, TreeKind};
 use avid_coding::stripe_coder::StripeCoder;
 use avid_net::{
-    Connection, Hello, Listener, ListenerLimits, Local, Refusal, RefusalCode, Role, Stop,
+    self as net, Connection, Hello, Listener, ListenerLimits, Local, Refusal, Role, Stop,
     StopHandle,
 };
 use avid_protocol::authority::SignedGrant;
 use avid_protocol::clock::{Heartbeat, SignedHeartbeat};
 use avid_protocol::verify::Verifier;
+use avid_protocol::wire::{FRAME_VERSION, Message, RefusalCode};
 use avid_store::{RealDisk, Store, StoreConfig, StoreId};
-use avid_types::{ClusterConfig, Decoder, Digest, NodeId, SigningKey, Timestamp};
+use avid_types::{ClusterConfig, Decoder, Digest, NodeId, PublicKey, SigningKey, Timestamp};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::Event;
 use crate::error::NodeError;
@@ -42,6 +44,12 @@ use crate::shell::peers::PeerBook;
 const COMMANDS_MAX: usize = 1024;
 /// GETFRAG answers at once; with dispersals they stay below tokio's 512 blocking threads.
 const READERS_MAX: usize = 128;
+/// Whole fragments checked at once.
+const CHECKERS_MAX: usize = 2;
+/// Connections of one client key: fewer than [`READERS_MAX`], so that none takes all of them.
+const CLIENT_CONNECTIONS_MAX: usize = 96;
+/// Links of one peer: the present one, and an old one until it is noticed as dead.
+const PEER_LINKS_MAX: usize = 2;
 /// How often machines look at cluster time and announce undecided uploads again.
 const TICK: Duration = Duration::from_millis(500);
 /// How often this node tells its clock, boot and position.
@@ -86,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     /// GETFRAG answers under way; each holds a worker thread.
     pub(crate) readers: Semaphore,
+    /// Whole fragments being checked for FILL.
+    pub(crate) checkers: Semaphore,
     lived: Mutex<Option<(Heartbeat, Heartbeat)>>,
 }
 
@@ -138,9 +148,9 @@ impl Shared {
     }
 
     fn admit(&self, hello: &Hello) -> Result<Vec<u8>, Refusal> {
-        let denied = |text: &str| Refusal::new(RefusalCode::NotAdmitted, text);
+        let denied = |text: &str| Refusal::new(net::RefusalCode::NotAdmitted, text);
         if self.stop.is_stopped() {
-            return Err(Refusal::new(RefusalCode::ShuttingDown, "this node is stopping"));
+            return Err(Refusal::new(net::RefusalCode::ShuttingDown, "this node is stopping"));
         }
         match hello.role {
             Role::Node => {
@@ -225,6 +235,7 @@ impl Node {
             links: Mutex::new(Vec::new()),
             stop: stopped,
             readers: Semaphore::new(READERS_MAX),
+            checkers: Semaphore::new(CHECKERS_MAX),
             lived: Mutex::new(None),
         });
         let (halt, halted) = watch::channel(false);
@@ -298,7 +309,10 @@ async fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>, NodeError> {
 }
 
 fn listener_limits(cluster: &ClusterConfig) -> ListenerLimits {
-    ListenerLimits { nodes_max: 2 * cluster.members.len(), ..ListenerLimits::default() }
+    ListenerLimits {
+        nodes_max: 2 * PEER_LINKS_MAX * cluster.members.len(),
+        ..ListenerLimits::default()
+    }
 }
 
 fn open_store(data_dir: &std::path::Path) -> Result<(Arc<Store>, u64), NodeError> {
@@ -352,21 +366,54 @@ fn spawn_parts(shared: &Arc<Shared>, listener: Listener, tasks: &mut JoinSet<()>
 }
 
 /// Gives each connection its own task; on a stop they end by themselves or with their owner.
+///
+/// No key has more than its share of the places: a peer's new link ends its oldest, and a client
+/// beyond its share is turned away.
 async fn serve_connections(shared: Arc<Shared>, mut connections: mpsc::Receiver<Connection>) {
     let mut tasks = JoinSet::new();
+    let mut of_key: BTreeMap<PublicKey, VecDeque<AbortHandle>> = BTreeMap::new();
     loop {
         tokio::select! {
             () = shared.stop.stopped() => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            connection = connections.recv() => match connection {
-                Some(connection) => {
-                    tasks.spawn(serve(Arc::clone(&shared), connection));
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {
+                of_key.retain(|_, handles| {
+                    handles.retain(|handle| !handle.is_finished());
+                    !handles.is_empty()
+                });
+            }
+            connection = connections.recv() => {
+                let Some(connection) = connection else { break };
+                let handles = of_key.entry(connection.peer().key()).or_default();
+                let share = match connection.peer().role() {
+                    Role::Node => PEER_LINKS_MAX,
+                    Role::Client => CLIENT_CONNECTIONS_MAX,
+                };
+                if handles.len() >= share && connection.peer().role() == Role::Client {
+                    tasks.spawn(turn_away(connection));
+                    continue;
                 }
-                None => break,
-            },
+                if handles.len() >= share && let Some(oldest) = handles.pop_front() {
+                    oldest.abort();
+                }
+                handles.push_back(tasks.spawn(serve(Arc::clone(&shared), connection)));
+            }
         }
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Tells a client that it has its share of connections.
+async fn turn_away(mut connection: Connection) {
+    let text = "this key has as many connections as a node gives one client; use fewer at once";
+    let refused = Message::refused(RefusalCode::Busy, text);
+    let body = refused.to_body();
+    let parts = [body.as_slice()];
+    let writer = connection.writer();
+    let send = async {
+        writer.write_frame(refused.kind(), FRAME_VERSION, &parts).await?;
+        writer.close().await
+    };
+    drop(avid_net::within(STOP_GRACE, "turning a client away", send).await);
 }
 
 async fn serve(shared: Arc<Shared>, connection: Connection) {
@@ -383,7 +430,9 @@ async fn serve(shared: Arc<Shared>, connection: Connection) {
 
 async fn tick(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(TICK);
-    let mut heartbeat_due = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
+    let base = local_time();
+    let mut heartbeat_due = started;
     loop {
         tokio::select! {
             () = shared.stop.stopped() => return,
@@ -394,7 +443,8 @@ async fn tick(shared: Arc<Shared>) {
                     drop(shared.commands.send(Command::Event(heartbeat, None)).await);
                 }
                 shared.ingests.forget_expired(shared.cluster_time());
-                let tick = Event::Tick(local_time());
+                // Pauses must not follow the wall clock when it is set.
+                let tick = Event::Tick(base.plus(now.saturating_duration_since(started)));
                 if shared.commands.send(Command::Event(tick, None)).await.is_err() {
                     return;
                 }

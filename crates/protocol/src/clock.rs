@@ -56,6 +56,12 @@ impl Heartbeat {
         SignedHeartbeat { heartbeat: self, signature: key.sign(&self.signed_bytes(config)) }
     }
 
+    /// What orders the heartbeats of one node: boot, then position, then reading.
+    #[must_use]
+    pub fn age(&self) -> (u64, u64, Timestamp) {
+        (self.boot, self.position, self.reading)
+    }
+
     fn encode(&self, e: &mut Encoder) {
         e.u16(self.node.0);
         self.reading.encode(e);
@@ -137,11 +143,10 @@ impl ClusterClock {
     ///
     /// Rule: TIME-1, AMNESIA-1.
     pub fn observe(&mut self, signed: SignedHeartbeat) -> Option<Timestamp> {
-        let order = |h: &Heartbeat| (h.boot, h.position, h.reading);
         let newer = self
             .latest
             .get(&signed.heartbeat.node)
-            .is_none_or(|known| order(&known.heartbeat) < order(&signed.heartbeat));
+            .is_none_or(|known| known.heartbeat.age() < signed.heartbeat.age());
         if newer {
             self.latest.insert(signed.heartbeat.node, signed);
         }

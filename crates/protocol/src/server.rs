@@ -11,7 +11,7 @@
 //! which statements may then be signed, and what became true. A signed vote of this node comes
 //! back as an input like everybody else's, so nothing is counted before it is durable.
 //!
-//! Spec: docs/protocol.md ECHO-1, READY-1, COMMIT-1, ABORT-1, ABORT-2, DELETE-1, HOLD-1, TALLY-1
+//! Spec: docs/protocol.md ECHO-1, READY-1, COMMIT-1, ABORT-1, ABORT-2, ABORT-3, DELETE-1, HOLD-1, TALLY-1
 //! (PODC'07 section 4).
 //! Invariant: at most one commitment is ever echoed, and one ready; never READY after ABORT nor
 //! ABORT after READY.
@@ -498,15 +498,30 @@ impl ServerUpload {
         }
     }
 
+    /// Rule: ABORT-2, ABORT-3: n - f ABORTs end the upload; f + 1 of them contain an honest one,
+    /// whose reason is reason enough.
     fn end_if_aborted(&mut self) -> Step {
         let quorum = self.config.params.answer_quorum();
         let statement = Statement::about_upload(StatementKind::Abort, self.upload, self.slot);
         let aborts = self.tally.of_kind(StatementKind::Abort);
         let cert = QuorumCert::of_votes(self.config.epoch, &statement, aborts.take(quorum));
-        if cert.entries.len() < quorum {
+        if cert.entries.len() >= quorum {
+            return self.end_aborted(cert);
+        }
+        if cert.entries.len() < self.config.params.honest_witness() {
             return Step::default();
         }
-        self.end_aborted(cert)
+        match &self.record.phase {
+            Phase::Idle => self.abort(None),
+            Phase::Echoed(echoed) => {
+                let echoed = *echoed;
+                self.abort(Some(echoed))
+            }
+            Phase::Ready { .. }
+            | Phase::Aborted { .. }
+            | Phase::Committed(_)
+            | Phase::Deleted(_) => Step::default(),
+        }
     }
 
     fn on_abort_cert(&mut self, cert: &VerifiedCert) -> Step {
@@ -573,7 +588,9 @@ impl ServerUpload {
     /// Rule: DELETE-1.
     fn on_delete(&mut self, order: &VerifiedOrder) -> Step {
         if matches!(self.record.phase, Phase::Deleted(_)) {
-            return Step { sign: self.promised(), ..Step::default() };
+            // Again, since a crash may have come between tombstone and removal.
+            let outputs = vec![Output::DropFragment];
+            return Step { sign: self.promised(), outputs, ..Step::default() };
         }
         self.record = UploadRecord {
             phase: Phase::Deleted(order.order().clone()),

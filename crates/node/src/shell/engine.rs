@@ -193,6 +193,7 @@ impl Engine {
     }
 
     fn round(&mut self, shared: &Shared, batch: &mut Vec<Command>) -> Result<bool, NodeError> {
+        self.core.make_room();
         let mut round = Round::default();
         let mut questions = Vec::new();
         let mut going_on = true;

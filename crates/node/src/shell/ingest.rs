@@ -36,8 +36,6 @@ const STREAMS_MAX: usize = 256;
 const PARKED_MAX: usize = 256;
 /// Space that must stay free, so that deletions, votes and the index always have room.
 const RESERVE_BYTES: u64 = 64 << 20;
-/// Chunks between two looks at the free space.
-const SPACE_EVERY: u64 = 64;
 
 /// Why a stream ended early; told to the client.
 #[derive(Debug)]
@@ -125,8 +123,12 @@ impl Partial {
 }
 
 pub(crate) fn check_space(shared: &Shared) -> Result<(), IngestError> {
+    // Every stream may write one more chunk after this look.
+    let chunk = u64::from(shared.cluster.chunk_bytes);
+    let needed =
+        RESERVE_BYTES + chunk * u64::try_from(shared.ingests.streams()).unwrap_or(u64::MAX);
     match shared.store.free_bytes() {
-        Ok(free) if free >= RESERVE_BYTES => Ok(()),
+        Ok(free) if free >= needed => Ok(()),
         Ok(free) => Err(IngestError::new(
             RefusalCode::DiskFull,
             format!(
@@ -168,6 +170,11 @@ impl Drop for Ticket<'_> {
 impl Ingests {
     fn lock(&self) -> std::sync::MutexGuard<'_, (BTreeMap<UploadId, Entry>, u64)> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Streams under way.
+    fn streams(&self) -> usize {
+        self.lock().0.values().filter(|entry| entry.parked.is_none()).count()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -375,9 +382,7 @@ fn take_chunk(
 ) -> Result<(), IngestError> {
     let unverifiable = |text: String| IngestError::new(RefusalCode::Unverifiable, text);
     let (params, suite) = (shared.cluster.params, shared.cluster.suite);
-    if job.stripe.0.is_multiple_of(SPACE_EVERY) {
-        check_space(shared)?;
-    }
+    check_space(shared)?;
     if is_first && job.stripe.0 < partial.tree.count() {
         partial.truncate(job.stripe.0)?;
     }

@@ -35,7 +35,7 @@ const PULL_AFTER: Duration = Duration::from_millis(150);
 const PULL_AGAIN: Duration = Duration::from_secs(2);
 /// How often waiting pulls are looked at.
 const PULL_TICK: Duration = Duration::from_millis(50);
-/// Uploads waiting to be pulled; beyond, the next announcement brings them back.
+/// Uploads waiting to be pulled; beyond, the link ends and begins anew from its cursor.
 const WANTED_MAX: usize = 4096;
 /// Tombstones of uploads unknown here that one link may bring.
 const UNKNOWN_TOMBSTONES_MAX: u64 = 1 << 20;
@@ -54,7 +54,8 @@ pub(crate) async fn serve(shared: &Shared, connection: Connection) -> Result<(),
         let mut peers = shared.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         peers.begin(node, hello.store);
     }
-    let mut link = PeerIn { shared, node, wanted: BTreeMap::new(), unknown_tombstones: 0 };
+    let mut link =
+        PeerIn { shared, node, wanted: BTreeMap::new(), unknown_tombstones: 0, overflowed: false };
     link.on_message(Message::Heartbeat(hello.heartbeat)).await;
     let mut pulls = tokio::time::interval(PULL_TICK);
     let mut heard = Instant::now();
@@ -72,7 +73,9 @@ pub(crate) async fn serve(shared: &Shared, connection: Connection) -> Result<(),
                 if now.duration_since(heard) > SILENCE_MAX {
                     return Err(LinkError::Silent { doing: "waiting for a peer", limit: SILENCE_MAX });
                 }
-                link.pull(&mut writer).await?;
+                if !link.pull(&mut writer).await? {
+                    return Ok(());
+                }
             }
         }
     }
@@ -98,6 +101,8 @@ struct PeerIn<'a> {
     node: NodeId,
     wanted: BTreeMap<UploadId, Instant>,
     unknown_tombstones: u64,
+    /// More changes came than could be kept.
+    overflowed: bool,
 }
 
 impl PeerIn<'_> {
@@ -148,7 +153,8 @@ impl PeerIn<'_> {
     }
 
     async fn on_news(&mut self, position: u64, upload: UploadId, news: News) {
-        if self.shared.cluster.slot_of(upload, self.node).is_none() {
+        // Behind a change that could not be kept, the cursor must not move: the link begins anew.
+        if self.overflowed || self.shared.cluster.slot_of(upload, self.node).is_none() {
             return;
         }
         let committed_there = matches!(news, News::Committed);
@@ -162,18 +168,18 @@ impl PeerIn<'_> {
             }
             News::Deleted(order) => self.on_deleted(order).await,
         }
-        let settled = lookup::is_settled(&self.shared.store, upload);
-        if !settled && committed_there {
-            self.want(upload, PULL_AFTER);
-        }
+        // Looked at under the lock: the engine settles uploads in the index first, here second.
         let mut peers = self.shared.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        peers.processed(self.node, position, upload, settled);
-    }
-
-    fn want(&mut self, upload: UploadId, after: Duration) {
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.entry(upload).or_insert_with(|| Instant::now() + after);
+        let settled = lookup::is_settled(&self.shared.store, upload);
+        let wanted = !settled && committed_there;
+        if wanted && self.wanted.len() >= WANTED_MAX && !self.wanted.contains_key(&upload) {
+            self.overflowed = true;
+            return;
         }
+        if wanted {
+            self.wanted.entry(upload).or_insert_with(|| Instant::now() + PULL_AFTER);
+        }
+        self.overflowed = !peers.processed(self.node, position, upload, settled);
     }
 
     async fn on_votes(
@@ -215,7 +221,7 @@ impl PeerIn<'_> {
 
     async fn on_pulled(&mut self, upload: UploadId, pulled: Pulled) {
         match pulled {
-            Pulled::Nothing => {}
+            Pulled::Nothing => drop(self.wanted.remove(&upload)),
             Pulled::Committed(proof) => {
                 if let Some(commit) = self.checked(self.shared.verify(|v| v.commit(*proof)))
                     && commit.upload() == upload
@@ -243,10 +249,11 @@ impl PeerIn<'_> {
         }
     }
 
-    async fn pull(&mut self, writer: &mut FrameWriter) -> Result<(), LinkError> {
+    /// Asks for what is due; false when the link should begin anew from its cursor.
+    async fn pull(&mut self, writer: &mut FrameWriter) -> Result<bool, LinkError> {
         let now = Instant::now();
         let store = &self.shared.store;
-        self.wanted.retain(|upload, _| !lookup::is_settled(store, *upload));
+        self.wanted.retain(|upload, due| *due > now || !lookup::is_settled(store, *upload));
         for (upload, due) in &mut self.wanted {
             if *due > now {
                 continue;
@@ -255,6 +262,7 @@ impl PeerIn<'_> {
             let message = Message::Pull(*upload);
             writer.write_frame(message.kind(), FRAME_VERSION, &[&message.to_body()]).await?;
         }
-        avid_net::within(SILENCE_MAX, "sending to a peer", writer.flush()).await
+        avid_net::within(SILENCE_MAX, "sending to a peer", writer.flush()).await?;
+        Ok(!self.overflowed || !self.wanted.is_empty())
     }
 }

@@ -8,7 +8,7 @@
 //! durable. Undecided uploads hold it back; the peer announces them again at new positions.
 //!
 //! Spec: docs/protocol.md LINK-1, AMNESIA-1.
-//! Bounds: per peer `UNSETTLED_MAX` uploads; beyond, the oldest is left to its next announcement.
+//! Bounds: per peer `UNSETTLED_MAX` uploads; beyond, the cursor stays until some are settled.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,10 @@ impl PeerBook {
     }
 
     pub(crate) fn remember(&mut self, heartbeat: SignedHeartbeat) {
-        self.remembered.insert(heartbeat.heartbeat.node, heartbeat);
+        let known = self.remembered.get(&heartbeat.heartbeat.node);
+        if known.is_none_or(|known| known.heartbeat.age() < heartbeat.heartbeat.age()) {
+            self.remembered.insert(heartbeat.heartbeat.node, heartbeat);
+        }
     }
 
     /// The answer to a peer's hello; none if the hello is malformed.
@@ -95,29 +98,28 @@ impl PeerBook {
     }
 
     /// Notes that a change was processed here, and whether its upload is settled here.
+    ///
+    /// False if too many uploads are unsettled: the cursor stays and the change must come again.
+    #[must_use]
     pub(crate) fn processed(
         &mut self,
         node: NodeId,
         position: u64,
         upload: UploadId,
         settled: bool,
-    ) {
+    ) -> bool {
         let Some(cursor) = self.cursors.get_mut(&node) else {
-            return;
+            return false;
         };
-        cursor.processed = cursor.processed.max(position.saturating_add(1));
         if settled {
             cursor.unsettled.remove(&upload);
-        } else {
+        } else if cursor.unsettled.len() < UNSETTLED_MAX || cursor.unsettled.contains_key(&upload) {
             cursor.unsettled.insert(upload, position);
+        } else {
+            return false;
         }
-        while cursor.unsettled.len() > UNSETTLED_MAX {
-            let oldest = cursor.unsettled.iter().min_by_key(|(_, position)| **position);
-            let Some(oldest) = oldest.map(|(upload, _)| *upload) else {
-                return;
-            };
-            cursor.unsettled.remove(&oldest);
-        }
+        cursor.processed = cursor.processed.max(position.saturating_add(1));
+        true
     }
 
     /// Notes that an upload is settled here, whoever announced it.

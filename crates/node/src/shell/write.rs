@@ -19,6 +19,7 @@ use avid_protocol::object::{Manifest, SealBundle, SignedOpen, VerifiedOpen, Veri
 use avid_protocol::record::Phase;
 use avid_protocol::statement::StatementKind;
 use avid_protocol::wire::{Message, Opened, RefusalCode, kind};
+use avid_store::FragmentKey;
 use avid_types::limits::CLIENT_IDLE_MAX;
 use avid_types::{Digest, Signature, Slot, UploadId};
 use tokio::sync::oneshot;
@@ -113,10 +114,21 @@ impl Session {
             Err(refusal) => return self.end(refusal),
         };
         let bundle = SealBundle { open, manifest, seal };
-        match bundle.verify(&self.shared.cluster) {
-            Ok(seal) => self.stored(seal).await,
-            Err(error) => self.end(bad_request(error.to_string())),
+        let seal = match bundle.verify(&self.shared.cluster) {
+            Ok(seal) => seal,
+            Err(error) => return self.end(bad_request(error.to_string())),
+        };
+        let upload = seal.upload();
+        let slot = self.shared.cluster.slot_of(upload, self.shared.node).unwrap_or_default();
+        let key = FragmentKey { upload, slot };
+        if let Err(error) = self.shared.store.fragments().open_fragment(key) {
+            if getfrag::is_lost(&error) {
+                drop(self.event(Event::FragmentLost(upload)).await);
+            }
+            let code = RefusalCode::Damaged;
+            return self.end(IngestError { code, message: error.to_string() });
         }
+        self.stored(seal, None).await
     }
 
     async fn read_seal(&mut self) -> Result<Result<(Manifest, Signature), IngestError>, LinkError> {
@@ -173,8 +185,7 @@ impl Session {
             Ok(Err(refusal)) => return self.end(refusal),
             Err(_) => return self.end(stopping()),
         }
-        drop(ticket);
-        self.stored(seal).await
+        self.stored(seal, Some(ticket)).await
     }
 
     async fn accepts(&self, seal: &VerifiedSeal) -> Result<(), IngestError> {
@@ -187,10 +198,14 @@ impl Session {
         }
     }
 
-    async fn stored(&mut self, seal: VerifiedSeal) -> Answered {
+    /// Tells the engine of a durable fragment. The ticket is held until the engine has taken it,
+    /// so that no other stream replaces the file in between.
+    async fn stored(&mut self, seal: VerifiedSeal, ticket: Option<Ticket<'_>>) -> Answered {
         let upload = seal.upload();
         let bytes = seal.layout().fragment_bytes();
-        if let Err(refusal) = self.event(Event::Stored(Box::new(seal))).await {
+        let taken = self.event(Event::Stored(Box::new(seal))).await;
+        drop(ticket);
+        if let Err(refusal) = taken {
             return self.end(refusal);
         }
         self.votes_until_hold(upload).await?;
@@ -303,6 +318,8 @@ impl Session {
         if !claims {
             return false;
         }
+        // Reads and hashes a whole fragment: few at a time, whoever asks.
+        let _place = self.shared.checkers.acquire().await;
         let shared = Arc::clone(&self.shared);
         let check = tokio::task::spawn_blocking(move || getfrag::is_whole(&shared, upload, slot));
         // What cannot be read now is neither whole nor lost.
