@@ -33,8 +33,8 @@ use crate::shell::{Shared, lookup};
 const PULL_AFTER: Duration = Duration::from_millis(150);
 /// Pause before an unanswered pull is repeated.
 const PULL_AGAIN: Duration = Duration::from_secs(2);
-/// How often waiting pulls are looked at.
-const PULL_TICK: Duration = Duration::from_millis(50);
+/// How often a link with nothing to pull looks whether its peer is still there.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 /// Uploads waiting to be pulled; beyond, the link ends and begins anew from its cursor.
 const WANTED_MAX: usize = 4096;
 /// Tombstones of uploads unknown here that one link may bring.
@@ -57,7 +57,6 @@ pub(crate) async fn serve(shared: &Shared, connection: Connection) -> Result<(),
     let mut link =
         PeerIn { shared, node, wanted: BTreeMap::new(), unknown_tombstones: 0, overflowed: false };
     link.on_message(Message::Heartbeat(hello.heartbeat)).await;
-    let mut pulls = tokio::time::interval(PULL_TICK);
     let mut heard = Instant::now();
     loop {
         tokio::select! {
@@ -69,8 +68,8 @@ pub(crate) async fn serve(shared: &Shared, connection: Connection) -> Result<(),
                     link.on_message(message).await;
                 }
             }
-            now = pulls.tick() => {
-                if now.duration_since(heard) > SILENCE_MAX {
+            () = tokio::time::sleep_until(link.next_pull()) => {
+                if heard.elapsed() > SILENCE_MAX {
                     return Err(LinkError::Silent { doing: "waiting for a peer", limit: SILENCE_MAX });
                 }
                 if !link.pull(&mut writer).await? {
@@ -247,6 +246,12 @@ impl PeerIn<'_> {
                 None
             }
         }
+    }
+
+    /// When something is due, or an idle moment later.
+    fn next_pull(&self) -> Instant {
+        let idle = Instant::now() + IDLE_TICK;
+        self.wanted.values().min().map_or(idle, |due| idle.min(*due))
     }
 
     /// Asks for what is due; false when the link should begin anew from its cursor.
