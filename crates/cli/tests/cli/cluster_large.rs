@@ -11,8 +11,11 @@ use sha2::{Digest as _, Sha256};
 const MIB: u64 = 1 << 20;
 /// Bytes written or read at a time.
 const PIECE: usize = 1 << 20;
-/// How much more memory a process may need for the large object than for the small one.
+/// How much more memory a node may need for the large object than for the small one.
 const GROWTH_MAX: u64 = 16 * MIB;
+/// What any process may need for any object. Clients have only this bound: their window of stripes
+/// fills when a node falls behind, which a small object may be too short to show.
+const PEAK_MAX: u64 = 48 * MIB;
 
 fn is_big() -> bool {
     std::env::var("AVID_TEST_BIG").is_ok_and(|value| value == "yes")
@@ -129,8 +132,11 @@ fn memory_does_not_grow_with_the_object() {
     let small = peaks_of(&cluster, 32 * MIB);
     let large = peaks_of(&cluster, if is_big() { 10 << 30 } else { 256 * MIB });
     for ((process, before), (_, after)) in small.iter().zip(&large) {
-        let growth = after.saturating_sub(*before);
-        assert!(growth < GROWTH_MAX, "{process} grew by {growth} bytes, from {before} to {after}");
+        assert!(before.max(after) < &PEAK_MAX, "{process}: {before} bytes, then {after}");
+        if process.starts_with("node") {
+            let growth = after.saturating_sub(*before);
+            assert!(growth < GROWTH_MAX, "{process} grew by {growth} from {before} bytes");
+        }
     }
 }
 

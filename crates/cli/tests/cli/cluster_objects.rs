@@ -173,7 +173,8 @@ fn strangers_are_turned_away() {
         ]),
         0,
     );
-    for key in [&client, &foreign] {
+    let advice = [(&client, "`avid grant --operator-key"), (&foreign, "help: ")];
+    for (key, help) in advice {
         let output = cluster
             .command()
             .arg("--key")
@@ -183,7 +184,6 @@ fn strangers_are_turned_away() {
         let output = output.unwrap();
         expect_code(&output, 6);
         assert!(output.stdout.is_empty());
-        let help = "check that --cluster, --key and its grant belong to these nodes";
         assert!(stderr(&output).contains(help), "{}", stderr(&output));
     }
     // A reader with a grant reads another's object, and may not write.
