@@ -246,7 +246,7 @@ impl ServerUpload {
             return Step::refuse(Refusal::TooFarAhead);
         }
         // Before a promise the owner may announce anew; after it the votes name the first OPEN.
-        if self.record.phase == Phase::Idle || self.record.open.is_none() {
+        if self.record.phase == Phase::Idle {
             self.record.open = Some(open.signed().clone());
         }
         Step::default()

@@ -301,7 +301,7 @@ impl Verifier {
                 if commit.upload() != upload {
                     return Err(VerifyError::Mismatch);
                 }
-                if expires_at == Timestamp::ZERO || expires_at >= cluster_time {
+                if expires_at == Timestamp::ZERO || expires_at > cluster_time {
                     return Err(VerifyError::Predecessor("the committed object has not expired"));
                 }
                 Ok(())
