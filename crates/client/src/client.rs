@@ -16,6 +16,7 @@ use crate::config::{ClientConfig, Timeouts};
 use crate::disperse::{self, DisperseError, DisperseOptions, DisperseReport};
 use crate::list::{self, ListError, ListResult};
 use crate::order::{self, CancelReport, OrderError, RemoveReport};
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::retrieve::{self, RetrieveError, RetrieveReport};
@@ -172,26 +173,38 @@ impl Client {
     }
 }
 
+/// Whom to ask again, and for whom to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// Nobody is asked again: reads fail fast.
+    Once,
+    /// Nodes that may take part soon are asked again until enough answered.
+    UntilEnough,
+    /// The same, and the first answer of everybody else is awaited.
+    UntilAll,
+}
+
 /// Answers of nodes to one question.
 pub(crate) type Answers = BTreeMap<NodeId, Result<Message, NodeError>>;
 
 impl Shared {
     /// Puts one question to many nodes at once.
     ///
-    /// Returns when all answered, or when `enough` holds and a grace for the others has passed.
+    /// `enough` tells whether the nodes with a property would be enough. Once those that answered
+    /// are, the others get a grace, or with [`Asking::UntilAll`] the time for a whole answer.
     pub(crate) async fn ask_all(
         self: &Arc<Self>,
         nodes: impl Iterator<Item = NodeId>,
         message: Message,
-        enough: impl Fn(&Answers) -> bool,
+        enough: impl Fn(&dyn Fn(&NodeId) -> bool) -> bool,
+        asking: Asking,
     ) -> Answers {
         let message = Arc::new(message);
-        let mut asked = BTreeSet::new();
+        let patience = Patience::start(&self.timeouts);
+        let asked: BTreeSet<NodeId> = nodes.collect();
         let mut calls = JoinSet::new();
-        for node in nodes {
-            asked.insert(node);
-            let (shared, message) = (Arc::clone(self), Arc::clone(&message));
-            calls.spawn(async move { (node, shared.pool.call(node, &message).await) });
+        for node in &asked {
+            self.ask(&mut calls, *node, &message, None);
         }
         let limit = self.timeouts.dial.connect + self.timeouts.answer;
         let mut deadline = Instant::now() + limit;
@@ -201,10 +214,27 @@ impl Shared {
             let Ok((node, answer)) = joined else {
                 continue; // A panic in a task of ours; the node counts as silent below.
             };
+            let pause = answer.as_ref().err().and_then(|error| patience.pause(error));
             answers.insert(node, answer);
-            if !is_enough && enough(&answers) {
+            if !is_enough && enough(&|node| answers.get(node).is_some_and(Result::is_ok)) {
                 is_enough = true;
-                deadline = deadline.min(Instant::now() + self.timeouts.answer_grace);
+                if asking != Asking::UntilAll {
+                    deadline = deadline.min(Instant::now() + self.timeouts.answer_grace);
+                }
+            }
+            if is_enough && answers.len() == asked.len() {
+                break; // What is still under way are repetitions.
+            }
+            if let Some(pause) = pause.filter(|_| asking != Asking::Once && !is_enough) {
+                // Whoever is silent so far may still answer.
+                let may_help = |node: &NodeId| {
+                    let answer = answers.get(node).and_then(|answer| answer.as_ref().err());
+                    answer.is_none_or(|error| patience.pause(error).is_some())
+                };
+                if enough(&may_help) {
+                    self.ask(&mut calls, node, &message, Some(pause));
+                    deadline = deadline.max(Instant::now() + pause + limit);
+                }
             }
         }
         let waited = if is_enough { self.timeouts.answer_grace } else { limit };
@@ -216,10 +246,21 @@ impl Shared {
         answers
     }
 
-    /// Whether every group has n - f answers among these.
-    pub(crate) fn quorum_answered(&self, answers: &Answers) -> bool {
-        let answered = |node: &NodeId| answers.get(node).is_some_and(Result::is_ok);
-        self.quorum_of(answered)
+    fn ask(
+        self: &Arc<Self>,
+        calls: &mut JoinSet<(NodeId, Result<Message, NodeError>)>,
+        node: NodeId,
+        message: &Arc<Message>,
+        pause: Option<Duration>,
+    ) {
+        let (shared, message) = (Arc::clone(self), Arc::clone(message));
+        calls.spawn(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+                shared.pool.forget_failure(node);
+            }
+            (node, shared.pool.call(node, &message).await)
+        });
     }
 
     /// Whether every group has n - f nodes with a property.

@@ -34,6 +34,12 @@ pub struct Timeouts {
     pub answer: Duration,
     /// Further wait for the last nodes once enough have answered: a wide-area round trip.
     pub answer_grace: Duration,
+    /// How long a write asks nodes again that answer but cannot take part yet: a node that was
+    /// just started knows cluster time after a few exchanges with its peers.
+    pub not_ready: Duration,
+    /// How long a write dials nodes again that refuse connections, if it cannot do without them: a
+    /// node that is just being started listens sooner, and users do not wait for one that is down.
+    pub not_listening: Duration,
     /// How long a failed dial is remembered: long enough for one operation's many questions.
     pub down_memory: Duration,
     /// Silence after which a node that owes us bytes, or reads none, is given up.
@@ -58,6 +64,8 @@ impl Default for Timeouts {
             dial: DialTimeouts::default(),
             answer: Duration::from_secs(10),
             answer_grace: Duration::from_millis(100),
+            not_ready: Duration::from_secs(10),
+            not_listening: Duration::from_secs(2),
             down_memory: Duration::from_secs(2),
             stall: Duration::from_secs(30),
             lag_grace: Duration::from_secs(1),

@@ -9,6 +9,11 @@
 //! encoder waits for a buffer to come back, so the slowest node sets the pace until it is left
 //! behind.
 //!
+//! Resuming: nodes keep the beginning of an interrupted dispersal. For a file, the stripes they have
+//! are coded and not sent; if their root differs from ours, the file is read again and all is sent.
+//! A pipe cannot be read again, so all of it is sent in any case: skipping would save traffic for
+//! the same content and make a write of other content fail half way.
+//!
 //! Spec: docs/protocol.md WRITE-1, COMMIT-1, HOLD-1, ID-1.
 //! Invariant: success is reported only after D verified DELIVERED for our own commitment.
 //! Bounds: [`stream::WINDOW_BYTES_MAX`] of stripes.
@@ -32,7 +37,7 @@ use avid_protocol::verify::VerifiedCommit;
 use avid_types::limits::{OBJECT_BYTES_MAX, OPEN_LIFETIME_DEFAULT};
 use avid_types::{Commitment, Generation, ObjectName, Slot, Timestamp, UploadId};
 
-use crate::client::{ObjectRef, Shared, local_time};
+use crate::client::{Asking, ObjectRef, Shared, local_time};
 use crate::disperse::encode::Encoded;
 use crate::disperse::plan::{Plan, plan};
 use crate::disperse::settle::{Settled, settle};
@@ -145,7 +150,7 @@ struct Begin {
 
 impl Call<'_> {
     async fn head(&mut self) -> Result<HeadView, DisperseError> {
-        let view = head::head(self.shared, &self.object).await;
+        let view = head::head(self.shared, &self.object, Asking::UntilEnough).await;
         for failure in &view.failures {
             self.faults.node(failure.node, &failure.error);
         }

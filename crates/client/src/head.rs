@@ -16,7 +16,7 @@ use avid_protocol::vote::SignedVote;
 use avid_protocol::wire::{AbortedHead, HeadAnswer, Message};
 use avid_types::{Generation, NodeId, Slot, UploadId};
 
-use crate::client::{ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{NodeFailure, name_of};
 use crate::pool::locked;
 use crate::session::NodeError;
@@ -46,10 +46,10 @@ pub(crate) struct HeadView {
 }
 
 /// Asks every node for a name.
-pub(crate) async fn head(shared: &Arc<Shared>, object: &ObjectRef) -> HeadView {
+pub(crate) async fn head(shared: &Arc<Shared>, object: &ObjectRef, asking: Asking) -> HeadView {
     let message = Message::Head { owner: object.owner, name: object.name.clone() };
-    let enough = |answers: &_| shared.quorum_answered(answers);
-    let answers = shared.ask_all(shared.members(), message, enough).await;
+    let enough = |has: &dyn Fn(&NodeId) -> bool| shared.quorum_of(has);
+    let answers = shared.ask_all(shared.members(), message, enough, asking).await;
     let mut view = HeadView::empty(object.clone(), shared.config.params.honest_witness());
     let mut answered = BTreeSet::new();
     for (node, answer) in answers {

@@ -21,6 +21,7 @@ mod fill;
 mod head;
 mod list;
 mod order;
+mod patience;
 mod pool;
 mod progress;
 mod retrieve;

@@ -17,7 +17,7 @@ use avid_protocol::wire::{ListEntry, ListPage, Message};
 use avid_types::limits::LIST_PAGE_MAX;
 use avid_types::{Commitment, Generation, NodeId, ObjectName, PublicKey, Timestamp, UploadId};
 
-use crate::client::Shared;
+use crate::client::{Asking, Shared};
 use crate::fault::{NodeFailure, joined, name_of};
 use crate::pool::locked;
 use crate::session::NodeError;
@@ -91,8 +91,8 @@ pub(crate) async fn list(
         after: after.cloned(),
         limit: u16::try_from(limit).unwrap_or(u16::MAX),
     };
-    let enough = |answers: &_| shared.quorum_answered(answers);
-    let answers = shared.ask_all(shared.members(), message, enough).await;
+    let enough = |has: &dyn Fn(&NodeId) -> bool| shared.quorum_of(has);
+    let answers = shared.ask_all(shared.members(), message, enough, Asking::Once).await;
     let question = Question { owner, prefix, after };
     let (mut union, mut failures) = (Union::default(), Vec::new());
     for (node, answer) in answers {

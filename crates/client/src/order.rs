@@ -13,7 +13,7 @@ use avid_protocol::verify::{VerifiedVote, VerifyError};
 use avid_protocol::wire::{Message, RefusalCode};
 use avid_types::{Generation, NodeId, ObjectName, Slot, UploadId};
 
-use crate::client::{Answers, ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{NodeFailure, joined, name_of};
 use crate::head::{self, HeadView};
 use crate::pool::locked;
@@ -127,7 +127,7 @@ pub(crate) async fn abort(
 }
 
 async fn complete_head(shared: &Arc<Shared>, object: &ObjectRef) -> Result<HeadView, OrderError> {
-    let view = head::head(shared, object).await;
+    let view = head::head(shared, object, Asking::UntilEnough).await;
     if view.complete {
         return Ok(view);
     }
@@ -165,16 +165,19 @@ async fn order(
 ) -> Votes {
     let id = ObjectId { owner: object.owner, name: object.name.clone(), generation };
     let upload = id.upload(&shared.config);
-    let expected = match kind {
-        OrderKind::Cancel => StatementKind::Abort,
-        OrderKind::Delete => StatementKind::Deleted,
+    let params = shared.config.params;
+    let (expected, needed) = match kind {
+        OrderKind::Cancel => (StatementKind::Abort, params.answer_quorum()),
+        OrderKind::Delete => (StatementKind::Deleted, params.delete_quorum()),
     };
     let order = OwnerOrder::sign(&shared.config, kind, id, &shared.key);
     let slots: BTreeMap<NodeId, Slot> =
         shared.nodes_of(upload).into_iter().map(|(slot, node)| (node, slot)).collect();
     let nodes: BTreeSet<NodeId> = slots.keys().copied().collect();
-    let all = |_: &Answers| false;
-    let answers = shared.ask_all(nodes.into_iter(), Message::Order(order), all).await;
+    let enough =
+        |has: &dyn Fn(&NodeId) -> bool| nodes.iter().filter(|node| has(node)).count() >= needed;
+    let asked = nodes.iter().copied();
+    let answers = shared.ask_all(asked, Message::Order(order), enough, Asking::UntilAll).await;
     let mut votes = Votes { good: BTreeMap::new(), failed: BTreeMap::new() };
     for (node, answer) in answers {
         match answer.and_then(|message| checked(shared, message, upload, expected)) {

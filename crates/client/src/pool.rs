@@ -79,6 +79,13 @@ impl Pool {
         }
     }
 
+    /// Forgets that a node did not answer: the next question dials it again.
+    pub(crate) fn forget_failure(&self, node: NodeId) {
+        if let Some(pool) = self.nodes.get(&node) {
+            *locked(&pool.down) = None;
+        }
+    }
+
     /// Takes back a connection on which every answer was read.
     pub(crate) fn put(&self, node: NodeId, mut session: Session) {
         let Some(pool) = self.nodes.get(&node) else {

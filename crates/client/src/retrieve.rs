@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use avid_protocol::verify::VerifiedCommit;
 use avid_types::{Generation, NodeId, Slot, StripeIndex};
 
-use crate::client::{ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{FaultBook, NodeFailure, NodeFault, name_of};
 use crate::head::{self, HeadView};
 use crate::progress::Progress;
@@ -58,7 +58,7 @@ pub(crate) async fn retrieve(
     progress: &dyn Progress,
 ) -> Result<RetrieveReport, RetrieveError> {
     let started = Instant::now();
-    let view = head::head(shared, object).await;
+    let view = head::head(shared, object, Asking::Once).await;
     let commit = Arc::new(newest(&view).map_err(RetrieveError::before)?.clone());
     let object_bytes = commit.seal().layout().object_bytes();
     let range = checked(range, object_bytes).map_err(RetrieveError::before)?;

@@ -74,9 +74,7 @@ impl FileSink {
 }
 
 /// How the thread ended, the first time this is asked.
-async fn ended(
-    writer: Option<JoinHandle<io::Result<std::fs::File>>>,
-) -> io::Result<std::fs::File> {
+async fn ended(writer: Option<JoinHandle<io::Result<std::fs::File>>>) -> io::Result<std::fs::File> {
     match writer {
         Some(writer) => writer.await.map_err(io::Error::other)?,
         None => Err(io::ErrorKind::BrokenPipe.into()),

@@ -11,7 +11,7 @@ use avid_types::{
     Commitment, Generation, NodeId, Nonce, ObjectName, Params, PublicKey, Slot, Timestamp, UploadId,
 };
 
-use crate::client::{ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{NodeFailure, name_of};
 use crate::head::{self, HeadView};
 use crate::pool::locked;
@@ -109,7 +109,7 @@ pub(crate) async fn stat(
     shared: &Arc<Shared>,
     object: &ObjectRef,
 ) -> Result<ObjectStatus, StatError> {
-    let view = head::head(shared, object).await;
+    let view = head::head(shared, object, Asking::Once).await;
     let mut status = ObjectStatus {
         owner: object.owner,
         name: object.name.clone(),
@@ -168,7 +168,7 @@ async fn claims(
     let holders = shared.nodes_of(commit.upload());
     let message = Message::Stat { upload: commit.upload(), nonce };
     let nodes = holders.iter().map(|(_, node)| *node);
-    let mut answers = shared.ask_all(nodes, message, |_| false).await;
+    let mut answers = shared.ask_all(nodes, message, |_| false, Asking::Once).await;
     let mut claims = Vec::with_capacity(holders.len());
     for (slot, node) in holders {
         let answer = answers.remove(&node).unwrap_or(Err(NodeError::Closed));
@@ -200,7 +200,7 @@ fn check_claim(
 }
 
 pub(crate) async fn status(shared: &Arc<Shared>) -> Vec<NodeStatus> {
-    let answers = shared.ask_all(shared.members(), Message::Status, |_| false).await;
+    let answers = shared.ask_all(shared.members(), Message::Status, |_| false, Asking::Once).await;
     let status_of = |(node, answer): (NodeId, Result<Message, NodeError>)| NodeStatus {
         node,
         name: name_of(&shared.config, node),

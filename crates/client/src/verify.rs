@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::buffer::BufferPool;
-use crate::client::{ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{FaultKind, name_of};
 use crate::head;
 use crate::progress::Progress;
@@ -99,7 +99,7 @@ pub(crate) async fn verify(
     progress: &dyn Progress,
 ) -> Result<VerifyReport, VerifyObjectError> {
     let started = Instant::now();
-    let view = head::head(shared, object).await;
+    let view = head::head(shared, object, Asking::Once).await;
     let commit = Arc::new(newest(&view)?.clone());
     let manifest = commit.seal().manifest();
     let delivered = view.holders(manifest.object.generation);

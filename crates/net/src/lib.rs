@@ -26,7 +26,7 @@ pub mod stop;
 pub mod stream;
 
 pub use connection::{Connection, FrameReader, FrameWriter, Peer, within};
-pub use dial::{DialError, DialTarget, DialTimeouts, dial};
+pub use dial::{Attempt, AttemptError, DialError, DialTarget, DialTimeouts, dial};
 pub use error::{HandshakeError, LinkError, Retry};
 pub use frame::{FRAME_VERSION_NEWEST, FRAME_VERSION_OLDEST, FrameHeader, KIND_HANDSHAKE_MIN};
 pub use handshake::{Admit, Hello, HelloNonce, Local, Refusal, RefusalCode, Role};

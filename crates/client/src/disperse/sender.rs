@@ -5,7 +5,7 @@
 //! Not here: what the votes lead to (`settle`).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use avid_protocol::object::SealBundle;
 use avid_protocol::statement::StatementKind;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::client::Shared;
 use crate::disperse::encode::{LaneState, Stripe};
 use crate::disperse::stream::Target;
+use crate::patience::{Patience, is_not_listening, is_not_ready};
 use crate::session::{NodeError, Session};
 
 /// What a sender reports.
@@ -40,6 +41,12 @@ pub(super) struct Sender {
     pub(super) seal: watch::Receiver<Option<Arc<SealBundle>>>,
     pub(super) state: Arc<LaneState>,
     pub(super) events: mpsc::UnboundedSender<SlotEvent>,
+    /// Slots that may still fail without putting the echo quorum out of reach.
+    pub(super) spare: Arc<AtomicUsize>,
+    /// This slot is one of those.
+    pub(super) has_spare: bool,
+    /// Why this slot is not open yet.
+    pub(super) not_yet: Option<NodeError>,
 }
 
 /// Stripes the node has already, and the root they must have.
@@ -58,9 +65,17 @@ impl Sender {
             () = state.late.notified() => Err(NodeError::Late),
             result = self.send_fragment() => result,
         };
+        // The others went on while it was not ready: its own words say more.
+        let result = match self.not_yet.take() {
+            Some(reason) => result.map_err(|_late| reason),
+            None => result,
+        };
         let event = match result {
             Ok(()) => SlotEvent::Finished(self.slot),
-            Err(error) => SlotEvent::Failed(self.slot, error),
+            Err(error) => {
+                self.take_spare();
+                SlotEvent::Failed(self.slot, error)
+            }
         };
         self.report(event);
     }
@@ -73,7 +88,7 @@ impl Sender {
     }
 
     async fn send_fragment(&mut self) -> Result<(), NodeError> {
-        let (mut session, opened) = self.open().await?;
+        let (mut session, opened) = self.open_patiently().await?;
         let may_skip = self.target.may_skip || opened.complete;
         let kept = Kept {
             stripes: if may_skip { opened.stripes } else { 0 },
@@ -91,9 +106,47 @@ impl Sender {
                 Ok(())
             }
             // Once everything was sent, a node that restarts has it all: it only votes again.
-            Err(error) if error.is_absence() => self.vote_again(error).await,
+            Err(error) if error.is_absence() || is_not_ready(&error) => {
+                self.vote_again(error).await
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens; asks again while the node may still become ready.
+    ///
+    /// A node that refuses connections is waited for only if the write cannot do without it: any
+    /// other is filled after the commit.
+    async fn open_patiently(&mut self) -> Result<(Session, Opened), NodeError> {
+        let patience = Patience::start(&self.shared.timeouts);
+        loop {
+            let error = match self.open().await {
+                Ok(opened) => {
+                    self.not_yet = None;
+                    return Ok(opened);
+                }
+                Err(error) => error,
+            };
+            self.not_yet = None;
+            let Some(pause) = patience.pause(&error) else {
+                return Err(error);
+            };
+            if is_not_listening(&error) && self.take_spare() {
+                return Err(error);
+            }
+            tracing::debug!(slot = %self.slot, %error, "not open yet");
+            self.not_yet = Some(error);
+            tokio::time::sleep(pause).await;
+            self.shared.pool.forget_failure(self.node);
+        }
+    }
+
+    /// Whether the write can do without this slot too; once so, always so.
+    fn take_spare(&mut self) -> bool {
+        let taken = |left: usize| left.checked_sub(1);
+        self.has_spare = self.has_spare
+            || self.spare.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok();
+        self.has_spare
     }
 
     async fn open(&self) -> Result<(Session, Opened), NodeError> {
@@ -181,7 +234,7 @@ impl Sender {
     }
 
     async fn vote_again(&mut self, failed: NodeError) -> Result<(), NodeError> {
-        let Ok((mut session, opened)) = self.open().await else {
+        let Ok((mut session, opened)) = self.open_patiently().await else {
             return Err(failed);
         };
         if !opened.complete {

@@ -16,13 +16,14 @@ use avid_types::{Commitment, Generation, NodeId, Slot, UploadId};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::{ObjectRef, Shared};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::disperse::DisperseOptions;
 use crate::disperse::error::DisperseError;
 use crate::disperse::sender::SlotEvent;
 use crate::disperse::stream::Streaming;
 use crate::fill;
 use crate::head;
+use crate::patience::is_not_ready;
 use crate::pool::locked;
 use crate::progress::Progress;
 use crate::session::NodeError;
@@ -185,7 +186,7 @@ pub(super) async fn place(
 
 async fn place_rest(shared: &Arc<Shared>, object: &ObjectRef, settled: &mut Settled) {
     loop {
-        let view = head::head(shared, object).await;
+        let view = head::head(shared, object, Asking::Once).await;
         if let Some((commit, _)) = view.commits.get(&settled.generation) {
             return fill_all(shared, commit, settled).await;
         }
@@ -203,28 +204,27 @@ async fn fill_all(shared: &Arc<Shared>, commit: &VerifiedCommit, settled: &mut S
         }
         let (shared, commit) = (Arc::clone(shared), Arc::clone(&commit));
         fills.spawn(async move {
-            let mut first = None;
             loop {
                 match Box::pin(fill::fill(&shared, &commit, slot, node)).await {
-                    Ok(()) => return (slot, node, first),
-                    Err(error) if error.is_absence() => {
-                        first.get_or_insert(error);
+                    Ok(()) => return (slot, node, Ok(())),
+                    Err(error) if error.is_absence() || is_not_ready(&error) => {
+                        tracing::debug!(%slot, %error, "not filled yet");
                         tokio::time::sleep(FILL_RETRY).await;
                     }
-                    Err(error) => return (slot, node, Some(error)),
+                    Err(error) => return (slot, node, Err(error)),
                 }
             }
         });
     }
     while let Some(joined) = fills.join_next().await {
-        let Ok((slot, node, error)) = joined else {
+        let Ok((slot, node, filled)) = joined else {
             continue;
         };
-        match error {
-            Some(error) if !error.is_absence() => settled.failures.push((node, error)),
-            Some(_) | None => {
+        match filled {
+            Ok(()) => {
                 settled.placed.insert(slot);
             }
+            Err(error) => settled.failures.push((node, error)),
         }
     }
 }

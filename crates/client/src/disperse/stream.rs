@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use avid_protocol::certificate::Predecessor;
@@ -21,6 +21,7 @@ use crate::disperse::error::DisperseError;
 use crate::disperse::lag::LagPolicy;
 use crate::disperse::sender::{Sender, SlotEvent};
 use crate::fault::{FaultKind, NodeFailure, name_of};
+use crate::patience::is_not_ready;
 use crate::progress::Progress;
 use crate::session::NodeError;
 use crate::source::OpenSource;
@@ -68,6 +69,8 @@ impl Streaming {
         let upload = target.open.open.object.upload(&shared.config);
         let (report, events) = mpsc::unbounded_channel();
         let (seal, sealed) = watch::channel(None);
+        let params = shared.config.params;
+        let spare = Arc::new(AtomicUsize::new(params.n() - params.echo_quorum()));
         let mut senders = JoinSet::new();
         let mut lanes = Vec::new();
         let mut nodes = BTreeMap::new();
@@ -85,6 +88,9 @@ impl Streaming {
                 seal: sealed.clone(),
                 state,
                 events: report.clone(),
+                spare: Arc::clone(&spare),
+                has_spare: false,
+                not_yet: None,
             };
             senders.spawn(sender.run());
         }
@@ -152,7 +158,8 @@ impl Streaming {
         if self.failed.values().any(is_other) {
             return DisperseError::OtherUnfinished;
         }
-        let refused = self.failed.values().filter(|error| error.refusal().is_some()).count();
+        let is_refusal = |error: &&NodeError| error.refusal().is_some() && !is_not_ready(error);
+        let refused = self.failed.values().filter(is_refusal).count();
         if refused * 2 > self.failed.len() {
             return DisperseError::Refused { failures };
         }

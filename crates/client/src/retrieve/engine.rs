@@ -36,6 +36,8 @@ const OUTPUT_QUEUE: usize = 2;
 const TICK: Duration = Duration::from_millis(50);
 /// Times the hedge delay after which a silent slot is given up while others can replace it.
 const LOST_AFTER_HEDGES: u32 = 6;
+/// Times a slot may be late in a row before it is given up: each time, the output waits.
+const LATES_MAX: u32 = 3;
 /// How long lanes that have nothing to do may take to give their connections back.
 const FAREWELL: Duration = Duration::from_millis(20);
 
@@ -106,6 +108,8 @@ pub(crate) struct Engine {
     ready: BTreeMap<u64, VerifiedStripe>,
     /// Who owes which stripe, and whether it was called late.
     owed: BTreeMap<(Slot, u64), bool>,
+    /// How often a slot was late since its last chunk in time.
+    lates: BTreeMap<Slot, u32>,
     next: u64,
     last_output: Instant,
     pace: Pace,
@@ -137,6 +141,7 @@ impl Engine {
             held: BTreeMap::new(),
             ready: BTreeMap::new(),
             owed: BTreeMap::new(),
+            lates: BTreeMap::new(),
             next: job.first.0,
             last_output: Instant::now(),
             pace: Pace::new(shared.timeouts.hedge),
@@ -200,7 +205,9 @@ impl Engine {
     fn on_event(&mut self, event: LaneEvent) -> Result<(), (StripeIndex, usize)> {
         match event {
             LaneEvent::Verified(slot, stripe, chunk) => {
-                self.owed.remove(&(slot, stripe.0));
+                if self.owed.remove(&(slot, stripe.0)) == Some(false) {
+                    self.lates.remove(&slot);
+                }
                 let is_done = stripe.0 < self.next || self.ready.contains_key(&stripe.0);
                 if is_done {
                     return Ok(());
@@ -331,6 +338,26 @@ impl Engine {
         let next = self.next;
         let holding: BTreeSet<Slot> =
             self.owed.keys().filter(|(_, stripe)| *stripe == next).map(|(slot, _)| *slot).collect();
+        self.call_late(&holding)?;
+        let is_long = waited >= patience * LOST_AFTER_HEDGES;
+        for slot in holding {
+            let is_usual = self.lates.get(&slot).is_some_and(|lates| *lates >= LATES_MAX);
+            if !is_long && !is_usual {
+                continue;
+            }
+            let params = self.shared.config.params;
+            if params.n() - self.lost.len() > params.m() {
+                self.lose(slot, NodeError::Silent { doing: "serving chunks", limit: waited })?;
+                // Its replacement gets as long as it had.
+                self.last_output = Instant::now();
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that slots owe which hold up the output is late: others are asked for it.
+    fn call_late(&mut self, holding: &BTreeSet<Slot>) -> Result<(), (StripeIndex, usize)> {
         let mut newly = Vec::new();
         for ((slot, stripe), is_late) in &mut self.owed {
             if holding.contains(slot) && !*is_late {
@@ -339,22 +366,14 @@ impl Engine {
             }
         }
         for (slot, stripe) in newly {
-            if let Some(node) = self.nodes.get(&slot).filter(|_| stripe.0 == next) {
-                self.faults.chunk(*node, FaultKind::Late, stripe);
+            if stripe.0 == self.next {
+                let lates = self.lates.entry(slot).or_default();
+                *lates = lates.saturating_add(1);
+                if let Some(node) = self.nodes.get(&slot) {
+                    self.faults.chunk(*node, FaultKind::Late, stripe);
+                }
             }
             self.step(ReaderInput::Late(slot, stripe))?;
-        }
-        if waited < patience * LOST_AFTER_HEDGES {
-            return Ok(());
-        }
-        let params = self.shared.config.params;
-        for slot in holding {
-            if params.n() - self.lost.len() > params.m() {
-                self.lose(slot, NodeError::Silent { doing: "serving chunks", limit: waited })?;
-                // Its replacement gets as long as it had.
-                self.last_output = Instant::now();
-                return Ok(());
-            }
         }
         Ok(())
     }

@@ -1,23 +1,13 @@
 //! Writing and reading through real frames, against scripted peers: sizes, liars, losses, resuming.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm,
-    reason = "in a test a panic is the report"
-)]
-
-mod common;
 
 use std::io::Cursor;
 use std::time::Duration;
 
+use crate::common::{Bent, CHUNK, World, bytes_of, name, soon};
 use avid_client::{
     DisperseError, DisperseOptions, DisperseReport, FaultKind, ObjectState, RetrieveError,
     RetrieveErrorKind, RetrieveReport, Silent, SlotHealth, Source,
 };
-use common::{Bent, CHUNK, World, bytes_of, name, soon};
 
 const STRIPE: usize = 3 * CHUNK;
 
@@ -292,6 +282,36 @@ async fn an_interrupted_write_of_other_content_is_replaced_from_the_first_stripe
     let source = Source::file(second.path());
     put_from(&world, "x", source, DisperseOptions::default()).await.unwrap();
     assert!(get(&world, "x").await.unwrap().0 == bytes);
+}
+
+/// A pipe cannot be read again if what nodes keep turns out to be other content.
+#[tokio::test]
+async fn a_pipe_resumes_under_the_same_announcement_and_sends_everything() {
+    for changed in [false, true] {
+        let world = World::start(3, 5);
+        let mut bytes = bytes_of(10 * STRIPE);
+        put(&world, "x", &bytes).await.unwrap();
+        world.interrupt("x", 7);
+        bytes[0] ^= u8::from(changed);
+        let node = world.node_at("x", 0);
+        let before = world.chunks_received(node);
+        let report = put(&world, "x", &bytes).await.unwrap();
+        assert_eq!((report.generation.0, report.placed.len()), (0, 5), "{:?}", report.faults);
+        assert_eq!(world.chunks_received(node) - before, 10);
+        assert!(get(&world, "x").await.unwrap().0 == bytes);
+    }
+}
+
+#[tokio::test]
+async fn one_stalled_holder_costs_a_read_a_few_hedges_and_not_one_per_run() {
+    let world = World::start(3, 5);
+    let bytes = bytes_of(400 * STRIPE);
+    put(&world, "x", &bytes).await.unwrap();
+    world.bend(world.node_at("x", 0), Bent::Stall);
+    let (found, report) = get(&world, "x").await.unwrap();
+    assert!(found == bytes);
+    // 50 runs; the hedge delay of these tests is 0.1 s.
+    assert!(report.elapsed < Duration::from_secs(2), "{:?}", report.elapsed);
 }
 
 #[tokio::test]

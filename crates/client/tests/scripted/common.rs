@@ -91,6 +91,11 @@ struct Peer {
     bent: Mutex<Bent>,
     stop: Mutex<Option<StopHandle>>,
     chunks_received: AtomicU64,
+    /// Frames of a type that are refused before any is answered.
+    refusing: Mutex<Option<(u8, RefusalCode, u32)>>,
+    refused: AtomicU64,
+    /// A port that was free a moment ago, for the next start.
+    reserved: Mutex<Option<SocketAddr>>,
 }
 
 pub(crate) struct World {
@@ -132,6 +137,9 @@ impl World {
             bent: Mutex::default(),
             stop: Mutex::default(),
             chunks_received: AtomicU64::new(0),
+            refusing: Mutex::default(),
+            refused: AtomicU64::new(0),
+            reserved: Mutex::default(),
         };
         let peers: Vec<Peer> = (0..n).map(peer).collect();
         let member = |(i, peer): (usize, &Peer)| MemberConfig {
@@ -168,10 +176,11 @@ impl World {
         world
     }
 
-    /// Starts (again) to listen, on a fresh port.
+    /// Starts (again) to listen, on the reserved port or a fresh one.
     pub(crate) fn up(self: &Arc<Self>, node: NodeId) {
-        let listener =
-            Listener::bind(&["127.0.0.1:0".parse().unwrap()], ListenerLimits::default()).unwrap();
+        let reserved = self.peers[node.index()].reserved.lock().unwrap().take();
+        let address = reserved.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listener = Listener::bind(&[address], ListenerLimits::default()).unwrap();
         self.addresses.lock().unwrap().insert(node, listener.addresses()[0]);
         let (stop, stopped) = StopHandle::new();
         *self.peers[node.index()].stop.lock().unwrap() = Some(stop);
@@ -207,6 +216,42 @@ impl World {
         self.peers[node.index()].stop.lock().unwrap().take().unwrap().stop();
     }
 
+    /// Stops, and names the port where it will listen again: connections there are refused.
+    pub(crate) fn down_until_up(&self, node: NodeId) {
+        self.down(node);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        *self.peers[node.index()].reserved.lock().unwrap() = Some(free);
+        self.addresses.lock().unwrap().insert(node, free);
+    }
+
+    /// Refuses the first messages of a type.
+    pub(crate) fn refuse(&self, node: NodeId, kind: u8, code: RefusalCode, times: u32) {
+        *self.peers[node.index()].refusing.lock().unwrap() = Some((kind, code, times));
+    }
+
+    /// Messages refused so.
+    pub(crate) fn refused(&self, node: NodeId) -> u64 {
+        self.peers[node.index()].refused.load(Ordering::Acquire)
+    }
+
+    fn refusal(&self, node: NodeId, message: &Message) -> Option<Message> {
+        let peer = &self.peers[node.index()];
+        let mut refusing = peer.refusing.lock().unwrap();
+        let (_, code, left) = refusing.as_mut().filter(|(kind, ..)| *kind == message.kind())?;
+        *left = left.checked_sub(1)?;
+        peer.refused.fetch_add(1, Ordering::AcqRel);
+        Some(Message::refused(*code, "scripted: not yet"))
+    }
+
+    /// Resolves once any node was sent any message.
+    pub(crate) async fn asked(&self) {
+        self.changed.subscribe().wait_for(|count| *count > 0).await.unwrap();
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.config.nodes().map(|(node, _)| node).collect()
+    }
+
     pub(crate) fn bend(&self, node: NodeId, bent: Bent) {
         *self.peers[node.index()].bent.lock().unwrap() = bent;
     }
@@ -224,6 +269,7 @@ impl World {
             hedge: Duration::from_millis(100),
             lag_grace: Duration::from_millis(200),
             votes: Duration::from_secs(5),
+            not_listening: Duration::from_millis(60),
             down_memory: Duration::ZERO,
             ..Timeouts::default()
         })
@@ -293,6 +339,11 @@ impl World {
             let header = connection.reader().next_header().await.ok()??;
             let body = connection.reader().read_body().await.ok()?;
             let message = Message::from_body(header.kind, header.version, &body).ok()?;
+            self.changed.send_modify(|count| *count += 1);
+            if let Some(refused) = self.refusal(node, &message) {
+                send_refused(&mut connection, &message, &refused).await?;
+                continue;
+            }
             match message {
                 Message::Open { open, .. } => self.on_open(node, &mut connection, *open).await?,
                 Message::Fill(proof) => self.on_fill(node, &mut connection, &proof).await?,
@@ -717,6 +768,16 @@ async fn send_frag(
         writer.write_frame(kind::FRAG, FRAME_VERSION, &[prefix, chunk]).await.ok()?;
     }
     Some(())
+}
+
+/// Like a node, closes after refusing a stream.
+async fn send_refused(
+    connection: &mut Connection,
+    message: &Message,
+    refused: &Message,
+) -> Option<()> {
+    send(connection, refused).await?;
+    (!matches!(message, Message::Open { .. } | Message::Fill(_))).then_some(())
 }
 
 async fn send(connection: &mut Connection, message: &Message) -> Option<()> {
