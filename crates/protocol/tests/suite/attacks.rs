@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use avid_protocol::fault::FaultKind;
 use avid_protocol::object::{OrderKind, SealBundle};
-use avid_protocol::record::UploadRecord;
+use avid_protocol::record::{Phase, UploadRecord};
 use avid_protocol::server::{Input, Refusal, ServerUpload};
 use avid_protocol::statement::StatementKind;
 use avid_protocol::verify::{VerifiedVote, VerifyError};
@@ -505,6 +505,30 @@ fn nodes_that_abort_and_forget_certify_both_contents() {
     assert_eq!(said, 3, "amnesia makes a node Byzantine");
     assert!(cluster.echoers(&a).len() >= world.params().echo_quorum());
     assert!(said + 2 >= world.params().echo_quorum(), "with node 4 and the liar");
+}
+
+// Rule: ABORT-3. The bracketed stall: three of five know an expiry, four ABORTs are needed.
+#[test]
+fn an_announcement_that_two_nodes_forgot_ends_aborted_everywhere() {
+    let mut cluster = Cluster::new(3, 5, &[]);
+    let a = cluster.world.bundle(0xa);
+    cluster.open(&a, 1..=5); // The client dies here.
+    for node in 4..=5 {
+        cluster.forget(node); // An OPEN promises nothing, so a node may keep it in memory only.
+    }
+    cluster.tick(LATER, 1..=5);
+    assert_eq!(cluster.phases(), ["aborted", "aborted", "aborted", "open", "open"]);
+    cluster.deliver_where(|envelope| (envelope.from, envelope.to) == (1, 4));
+    assert_eq!(cluster.phase(4), "open", "one member may lie");
+    cluster.deliver_where(|envelope| (envelope.from, envelope.to) == (2, 4));
+    assert_eq!(cluster.phase(4), "aborted", "one of two is honest");
+    cluster.deliver_everything();
+    for node in 1..=5 {
+        let phase = &cluster.record(node).phase;
+        assert!(matches!(phase, Phase::Aborted { cert: Some(_), .. }), "node {node}: {phase:?}");
+    }
+    assert!(cluster.could_abort(&a) && !cluster.could_commit(&a));
+    cluster.assert_sound(&[&a]);
 }
 
 // Rule: DELETE-1. Limbo: two READYs against three ABORTs at 3-of-5, without any liar.
