@@ -122,6 +122,12 @@ impl Union {
         node: NodeId,
         page: ListPage,
     ) -> Result<(), NodeError> {
+        // A page that ends before it begins would send the listing back for ever.
+        if let (Some(end), Some(after)) = (&page.complete_to, question.after)
+            && end <= after
+        {
+            return Err(VerifyError::Mismatch.into());
+        }
         for entry in page.entries {
             match entry {
                 ListEntry::Committed(proof) => {

@@ -383,6 +383,9 @@ impl Engine {
 const WINDOW_RUNS: usize = 3;
 /// Gaps between outputs that are remembered.
 const GAPS: usize = 31;
+/// Nobody is waited for longer before another is asked: a slot that is always a little less
+/// late than unusual would otherwise raise what is usual without end.
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// How many times the usual gap is unusual.
 const GAP_FACTOR: u32 = 4;
 
@@ -409,6 +412,23 @@ impl Pace {
         let mut gaps: Vec<Duration> = self.gaps.iter().copied().collect();
         gaps.sort_unstable();
         let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
-        self.least.max(median * GAP_FACTOR)
+        (median * GAP_FACTOR).clamp(self.least, PATIENCE_MAX.max(self.least))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_always_a_little_late_does_not_stretch_patience_without_end() {
+        let least = Duration::from_millis(300);
+        let mut pace = Pace::new(least);
+        assert_eq!(pace.patience(), least);
+        for _ in 0..1000 {
+            let gap = pace.patience();
+            pace.note(gap);
+        }
+        assert_eq!(pace.patience(), PATIENCE_MAX);
     }
 }
