@@ -25,7 +25,9 @@ use avid_protocol::server::{Input, Output, Refusal, ServerUpload, Step};
 use avid_protocol::statement::{Statement, StatementKind};
 use avid_protocol::verify::{VerifiedCert, VerifiedCommit, VerifiedVote};
 use avid_protocol::vote::SignedVote;
-use avid_types::limits::{OPEN_UPLOADS_MAX, OPEN_UPLOADS_PER_OWNER_MAX, RESIDENT_UPLOADS_MAX};
+use avid_types::limits::{
+    ENDED_UPLOADS_PER_OWNER_MAX, OPEN_UPLOADS_MAX, OPEN_UPLOADS_PER_OWNER_MAX, RESIDENT_UPLOADS_MAX,
+};
 use avid_types::{ClusterConfig, NodeId, Nonce, PublicKey, Timestamp, UploadId};
 
 use crate::core::entry::{Entry, object_of};
@@ -44,6 +46,13 @@ pub trait Records {
     ///
     /// Text of what the disk said; the node halts.
     fn load(&self, upload: UploadId) -> Result<Option<(u64, UploadRecord)>, String>;
+
+    /// Ended uploads of an owner that are on record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Records::load`].
+    fn ended(&self, owner: &PublicKey) -> Result<u64, String>;
 }
 
 /// What happened. Everything in it was verified.
@@ -106,6 +115,9 @@ pub enum Denial {
     /// Too many dispersals are open.
     #[error("{0} dispersals are open, more are not taken; retry later or finish some")]
     TooManyOpen(usize),
+    /// Too many ended uploads of the owner are on record.
+    #[error("{0} ended uploads of this owner are on record for ever, more are not taken here")]
+    TooManyEnded(u64),
     /// The node may not vote now.
     #[error("{0}")]
     NotVoting(String),
@@ -135,6 +147,8 @@ pub struct Core {
     /// Resident uploads, oldest use first; entries may repeat.
     used: VecDeque<UploadId>,
     open_by_owner: BTreeMap<PublicKey, usize>,
+    /// Ended uploads by owner, as far as this round changed them.
+    ended: BTreeMap<PublicKey, u64>,
     now: Timestamp,
 }
 
@@ -160,6 +174,7 @@ impl Core {
             resident: BTreeMap::new(),
             used: VecDeque::new(),
             open_by_owner: BTreeMap::new(),
+            ended: BTreeMap::new(),
             now: Timestamp::ZERO,
         }
     }
@@ -210,7 +225,7 @@ impl Core {
             Event::Remembered(peer, heartbeat, lived) => {
                 self.memory.answered(peer, heartbeat, lived);
             }
-            Event::Tick(now) => self.on_tick(now, &mut effects),
+            Event::Tick(now) => self.on_tick(records, now, &mut effects)?,
             Event::Open(open) => {
                 self.on_open(records, open, &mut effects)?;
             }
@@ -293,6 +308,9 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<bool, String> {
         let undecided: usize = self.open_by_owner.values().sum();
+        if !self.has_record_room(records, upload, owner, effects)? {
+            return Ok(false);
+        }
         let of_owner = self.open_by_owner.get(&owner).copied().unwrap_or(0);
         let Some(resident) = self.resident(records, upload)? else {
             effects.refused = Some(Denial::NotInGroup);
@@ -321,6 +339,27 @@ impl Core {
         }
     }
 
+    /// Whether the owner may leave one more ended upload on record; known ones always do.
+    fn has_record_room(
+        &mut self,
+        records: &dyn Records,
+        upload: UploadId,
+        owner: PublicKey,
+        effects: &mut Effects,
+    ) -> Result<bool, String> {
+        let ended = self.ended_by(records, &owner)?;
+        let Some(resident) = self.resident(records, upload)? else {
+            effects.refused = Some(Denial::NotInGroup);
+            return Ok(false);
+        };
+        let is_known = resident.machine.record() != &UploadRecord::default();
+        if is_known || ended < ENDED_UPLOADS_PER_OWNER_MAX {
+            return Ok(true);
+        }
+        effects.refused = Some(Denial::TooManyEnded(ended));
+        Ok(false)
+    }
+
     fn on_order(
         &mut self,
         records: &dyn Records,
@@ -328,11 +367,17 @@ impl Core {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let upload = order.upload();
-        if order.kind() == OrderKind::Cancel {
-            let owner = order.order().object.owner;
-            if self.denied(effects) || !self.has_room(records, upload, owner, effects)? {
-                return Ok(());
-            }
+        let owner = order.order().object.owner;
+        if order.kind() == OrderKind::Cancel && self.denied(effects) {
+            return Ok(());
+        }
+        // What is known here can always be ended; the unknown needs room on record.
+        let has_room = match order.kind() {
+            OrderKind::Cancel => self.has_room(records, upload, owner, effects)?,
+            OrderKind::Delete => self.has_record_room(records, upload, owner, effects)?,
+        };
+        if !has_room {
+            return Ok(());
         }
         self.step(records, upload, Input::Order(order), effects)
     }
@@ -378,6 +423,7 @@ impl Core {
             return Ok(());
         };
         let before = resident.owner;
+        let was_ended = is_ended(resident.machine.record());
         let step = resident.machine.step(time, input);
         let record = resident.machine.record();
         // A refused request leaves nothing, and nothing counts in a quota.
@@ -388,10 +434,34 @@ impl Core {
             resident.announce_after = ANNOUNCE_AGAIN_MIN;
             resident.announce_at = now.plus(ANNOUNCE_AGAIN_MIN);
         }
+        let ended = is_ended(record).then(|| object_of(record).map(|o| o.owner).or(before));
         if before != after {
             self.count_open(before, after);
         }
         collect(upload, step, effects);
+        if let (false, Some(Some(owner))) = (was_ended, ended) {
+            self.count_ended(records, owner, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Rule: ABORT-2: what an owner left behind counts in its quota.
+    fn ended_by(&self, records: &dyn Records, owner: &PublicKey) -> Result<u64, String> {
+        match self.ended.get(owner) {
+            Some(count) => Ok(*count),
+            None => records.ended(owner),
+        }
+    }
+
+    fn count_ended(
+        &mut self,
+        records: &dyn Records,
+        owner: PublicKey,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let count = self.ended_by(records, &owner)?.saturating_add(1);
+        self.ended.insert(owner, count);
+        effects.entries.push(Entry::Ended(owner, count));
         Ok(())
     }
 
@@ -445,6 +515,7 @@ impl Core {
     /// Only between rounds: what a round decided must be in the index before it leaves memory,
     /// or an older record would be read back and the decision undone.
     pub(crate) fn make_room(&mut self) {
+        self.ended.clear();
         let mut looked_at = 0;
         while self.resident.len() >= RESIDENT_UPLOADS_MAX && looked_at < RESIDENT_UPLOADS_MAX {
             looked_at += 1;
@@ -486,16 +557,25 @@ impl Core {
         }
     }
 
-    fn on_tick(&mut self, now: Timestamp, effects: &mut Effects) {
+    fn on_tick(
+        &mut self,
+        records: &dyn Records,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
         self.now = self.now.max(now);
         let time = self.clock.time();
         let voting = self.may_vote().is_ok();
+        let mut expired = Vec::new();
         for (upload, resident) in &mut self.resident {
             let record = resident.machine.record();
             if record.phase.is_settled() || !voting {
                 continue;
             }
             let step = resident.machine.step(time, Input::Tick);
+            if is_ended(resident.machine.record()) && step.persist.is_some() {
+                expired.extend(resident.owner);
+            }
             collect(*upload, step, effects);
             if resident.position.is_some() && now >= resident.announce_at {
                 resident.announce_after = (resident.announce_after * 2).min(ANNOUNCE_AGAIN_MAX);
@@ -504,6 +584,10 @@ impl Core {
                 effects.entries.push(Entry::Upload(*upload, record));
             }
         }
+        for owner in expired {
+            self.count_ended(records, owner, effects)?;
+        }
+        Ok(())
     }
 
     /// Cluster time goes to disk with whatever else does.
@@ -591,6 +675,14 @@ fn collect(upload: UploadId, step: Step, effects: &mut Effects) {
             Output::DropFragment => effects.drop_fragments.push(upload),
             Output::FaultBoundExceeded => effects.bound_exceeded.push(upload),
         }
+    }
+}
+
+/// Whether an upload ended without an object and stays on record.
+fn is_ended(record: &UploadRecord) -> bool {
+    match record.phase {
+        Phase::Aborted { .. } | Phase::Deleted(_) => true,
+        Phase::Idle | Phase::Echoed(_) | Phase::Ready { .. } | Phase::Committed(_) => false,
     }
 }
 

@@ -21,10 +21,12 @@ use avid_protocol::server::Refusal;
 use avid_protocol::statement::{Statement, StatementKind};
 use avid_protocol::verify::{VerifiedVote, Verifier};
 use avid_protocol::vote::{SignedVote, sign_statements};
-use avid_types::limits::{OPEN_UPLOADS_MAX, OPEN_UPLOADS_PER_OWNER_MAX, RESIDENT_UPLOADS_MAX};
+use avid_types::limits::{
+    ENDED_UPLOADS_PER_OWNER_MAX, OPEN_UPLOADS_MAX, OPEN_UPLOADS_PER_OWNER_MAX, RESIDENT_UPLOADS_MAX,
+};
 use avid_types::{
     ClusterConfig, ClusterId, Digest, Epoch, Generation, MemberConfig, NodeId, ObjectName, Params,
-    SigningKey, StripeLayout, Suite, Timestamp, UploadId,
+    PublicKey, SigningKey, StripeLayout, Suite, Timestamp, UploadId,
 };
 
 const NODES: u16 = 5;
@@ -39,6 +41,8 @@ const POSITION: u64 = 100;
 struct Disk {
     record: Option<(UploadId, UploadRecord)>,
     reads: Cell<usize>,
+    /// Ended uploads of every owner.
+    ended: u64,
 }
 
 impl Records for Disk {
@@ -48,6 +52,10 @@ impl Records for Disk {
         };
         self.reads.set(self.reads.get() + 1);
         Ok(Some((10, record.clone())))
+    }
+
+    fn ended(&self, _owner: &PublicKey) -> Result<u64, String> {
+        Ok(self.ended)
     }
 }
 
@@ -308,4 +316,15 @@ fn within_one_round_a_full_memory_does_not_undo_a_commit() {
     let kinds: Vec<_> = again.sign.iter().map(|statement| statement.kind).collect();
     assert_eq!(kinds, [StatementKind::Delivered, StatementKind::Hold]);
     assert_eq!(again.settled, [], "it is committed already");
+}
+
+/// ABORT-2: what an owner left on record for ever counts in its quota.
+#[test]
+fn an_owner_that_left_too_many_ended_uploads_opens_no_more() {
+    let mut bench = Bench::new();
+    bench.disk.ended = ENDED_UPLOADS_PER_OWNER_MAX - 1;
+    assert_eq!(bench.open("the last", EXPIRY), None);
+    bench.disk.ended = ENDED_UPLOADS_PER_OWNER_MAX;
+    let refused = bench.open("one too many", EXPIRY);
+    assert_eq!(refused, Some(Denial::TooManyEnded(ENDED_UPLOADS_PER_OWNER_MAX)));
 }

@@ -45,8 +45,8 @@ pub enum Refusal {
     /// Expiry of the OPEN or of the object is past in cluster time.
     #[error("the expiry is past in cluster time")]
     Expired,
-    /// Expiry of the OPEN is farther away than allowed.
-    #[error("the expiry is beyond the longest lifetime of a dispersal; check the client's clock")]
+    /// Expiry of the OPEN or of the object is farther away than allowed.
+    #[error("the expiry is farther ahead of cluster time than allowed; check the client's clock")]
     TooFarAhead,
     /// Too few clocks were heard.
     #[error("cluster time is not known yet; retry in a few seconds")]
@@ -272,6 +272,9 @@ impl ServerUpload {
         let expires_at = seal.manifest().expires_at;
         if expires_at != Timestamp::ZERO && expires_at <= cluster_time {
             return Err(Refusal::Expired);
+        }
+        if expires_at > cluster_time.plus(limits::OBJECT_LIFETIME_MAX) {
+            return Err(Refusal::TooFarAhead);
         }
         match &self.record.phase {
             Phase::Idle if promise.expiry <= cluster_time => Err(Refusal::Expired),

@@ -44,6 +44,11 @@ pub const LABEL_BYTES_MAX: usize = 256;
 pub const LIST_PAGE_MAX: usize = 128;
 /// Dispersals one owner may have open at one node (protocol.md section 5.3, lurking writes).
 pub const OPEN_UPLOADS_PER_OWNER_MAX: usize = 64;
+/// Ended uploads (aborted or deleted) one owner may leave on record at one node, for ever: about
+/// 300 bytes each. Beyond, nothing new opens; what is stored can always be deleted.
+pub const ENDED_UPLOADS_PER_OWNER_MAX: u64 = 1 << 20;
+/// How far ahead of cluster time an object may expire, at most: a hundred years.
+pub const OBJECT_LIFETIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Dispersals open at one node in all.
 pub const OPEN_UPLOADS_MAX: usize = 4096;
 /// Uploads whose machine a node keeps in memory; others are read back from the index.

@@ -5,6 +5,7 @@
 //!   1 upload       upload 32 | upload record (protocol::record)
 //!   2 clock        cluster time u64
 //!   3 heartbeat    signed heartbeat of a peer (AMNESIA-1)
+//!   4 ended        owner 32 | number of its ended uploads u64 (ABORT-2)
 //!
 //! index Uploads    upload 32                            -> position u64 le | upload record
 //!       Sequence   position u64 be                      -> upload 32
@@ -13,6 +14,7 @@
 //!                  1 | node u16 be                      -> store name 16 | cursor u64 le
 //!       Meta       "clock"                              -> cluster time u64 le
 //!                  "open" | upload 32                   -> (present while undecided)
+//!                  "ended" | owner 32                   -> number of its ended uploads u64 le
 //! ```
 //! A Sequence entry counts only if the upload's own position equals it; older entries are left
 //! behind by a replay and skipped. Names hold no control characters, so the zero byte ends them
@@ -37,6 +39,7 @@ pub(crate) enum Entry {
     Upload(UploadId, Box<UploadRecord>),
     Clock(Timestamp),
     Heartbeat(SignedHeartbeat),
+    Ended(PublicKey, u64),
 }
 
 impl Entry {
@@ -56,6 +59,11 @@ impl Entry {
                 e.u8(3);
                 heartbeat.encode(&mut e);
             }
+            Self::Ended(owner, count) => {
+                e.u8(4);
+                owner.encode(&mut e);
+                e.u64(*count);
+            }
         }
         e.into_vec()
     }
@@ -70,6 +78,7 @@ impl Entry {
             }
             2 => Self::Clock(Timestamp::decode(&mut d)?),
             3 => Self::Heartbeat(SignedHeartbeat::decode(&mut d)?),
+            4 => Self::Ended(PublicKey::decode(&mut d)?, d.u64()?),
             value => {
                 return Err(DecodeError::Invalid { what: "journal record", value: value.into() });
             }
@@ -90,6 +99,9 @@ impl Entry {
                 heartbeat.encode(&mut e);
                 let key = peer_key(0, heartbeat.heartbeat.node);
                 vec![IndexWrite::put(Table::Peers, key, e.into_vec())]
+            }
+            Self::Ended(owner, count) => {
+                vec![IndexWrite::put(Table::Meta, ended_key(owner), count.to_le_bytes())]
             }
         }
     }
@@ -130,6 +142,10 @@ pub(crate) fn object_of(record: &UploadRecord) -> Option<&ObjectId> {
             record.open.as_ref().map(|signed| &signed.open.object)
         }
     }
+}
+
+pub(crate) fn ended_key(owner: &PublicKey) -> Vec<u8> {
+    [b"ended".as_slice(), owner.as_bytes()].concat()
 }
 
 pub(crate) fn open_key(upload: UploadId) -> Vec<u8> {

@@ -388,7 +388,7 @@ pub(super) fn denied(denial: &Denial) -> IngestError {
     let code = match denial {
         Denial::Protocol(refusal) => (*refusal).into(),
         Denial::NotInGroup => RefusalCode::BadRequest,
-        Denial::TooManyOpen(_) => RefusalCode::Busy,
+        Denial::TooManyOpen(_) | Denial::TooManyEnded(_) => RefusalCode::Busy,
         Denial::NotVoting(_) => RefusalCode::Unavailable,
     };
     IngestError { code, message: denial.to_string() }

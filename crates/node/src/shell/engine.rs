@@ -23,7 +23,9 @@ use avid_protocol::statement::{Statement, StatementKind};
 use avid_protocol::vote::{SignedVote, sign_statements};
 use avid_protocol::wire::News;
 use avid_store::{FragmentKey, IndexWrite, Store, Table};
-use avid_types::{ClusterConfig, NodeId, Nonce, SigningKey, Timestamp, UploadId};
+use avid_types::{
+    ClusterConfig, Decoder, NodeId, Nonce, PublicKey, SigningKey, Timestamp, UploadId,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::entry::{self, Entry, OPEN_PREFIX, sequence_key, sequence_of};
@@ -97,6 +99,14 @@ impl Records for IndexRecords<'_> {
             return Ok(None);
         };
         entry::decode_upload(&bytes).map(Some).map_err(|error| error.to_string())
+    }
+
+    fn ended(&self, owner: &PublicKey) -> Result<u64, String> {
+        let bytes = self.0.index().get(Table::Meta, &entry::ended_key(owner));
+        let Some(bytes) = bytes.map_err(|error| error.to_string())? else {
+            return Ok(0);
+        };
+        Decoder::new(&bytes).u64().map_err(|error| error.to_string())
     }
 }
 
