@@ -8,7 +8,7 @@
 //! fragments/tmp/<upload>.<slot>.<counter>.{chunks,fpcc,leaves}   unfinished, removed at start
 //! fragments/<first byte>/<upload>.<slot>                        whole
 //! ```
-//! The bytes of the file are drawn in [`format`](self::format).
+//! The bytes of the file are drawn in [`mod@format`].
 //!
 //! Invariant: whatever [`FragmentStore::open_fragment`] returns was complete and synced once.
 //! Bounds: a writer holds [`side::BUFFER_BYTES`] twice plus one block; a reader one small block per

@@ -38,7 +38,7 @@ fn demo(shape: &[&str], title: &str) {
     for name in culprits(title) {
         assert!(accused.iter().any(|line| line.contains(&format!("({name})"))), "{name}: {text}");
     }
-    assert_eq!(processes_of(dir), [String::new(); 0]);
+    assert_eq!(processes_of(dir), Vec::<String>::new());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the stage is removed");
 
     let output = run(["--json"].iter().chain(&plain).chain(shape));
@@ -51,7 +51,7 @@ fn demo(shape: &[&str], title: &str) {
     assert_eq!(acts[2]["outcome"], outcome.as_str(), "{summary}");
     assert!(acts[3]["outcome"].as_str().unwrap().contains("left no file"), "{summary}");
     assert_eq!(summary["object_bytes"], 2 << 20);
-    assert_eq!(processes_of(dir), [String::new(); 0]);
+    assert_eq!(processes_of(dir), Vec::<String>::new());
 }
 
 #[test]
