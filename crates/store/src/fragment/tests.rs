@@ -276,14 +276,21 @@ fn a_full_disk_refuses_a_stripe_that_can_be_appended_again() {
     let store = store(&disk);
     let mut writer = store.create(KEY, SHAPE).unwrap();
     fill(&mut writer, 2, 64);
-    disk.set_free_bytes(10);
-    let refused = writer.append(&chunk(2, 64), &fpcc(2), leaf(2)).unwrap_err();
+    disk.set_free_bytes(0);
+    // The block begun by the first stripes was taken already.
+    let refused = loop {
+        let stripe = writer.stripes();
+        match writer.append(&chunk(stripe, 64), &fpcc(stripe), leaf(stripe)) {
+            Ok(()) => assert!(stripe < 64, "a block of 4 KiB holds 64 chunks"),
+            Err(error) => break error,
+        }
+    };
     assert!(matches!(&refused, FragmentError::Io { source, .. }
         if source.kind() == io::ErrorKind::StorageFull));
     disk.set_free_bytes(1 << 20);
-    fill(&mut writer, 4, 1);
+    fill(&mut writer, 70, 1);
     writer.finish(b"manifest").unwrap();
-    check(&store.open_fragment(KEY).unwrap(), 4, 1);
+    check(&store.open_fragment(KEY).unwrap(), 70, 1);
 }
 
 #[test]
