@@ -309,3 +309,6 @@ impl<'a> Decoder<'a> {
         Err(DecodeError::TrailingBytes { extra: self.rest.len() })
     }
 }
+
+#[cfg(test)]
+mod tests;

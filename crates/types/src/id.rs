@@ -186,3 +186,48 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NIST's one-block and empty messages for SHA-256.
+    #[test]
+    fn a_digest_is_sha_256_of_the_concatenated_parts() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::of(&[b"abc"]).to_string(), abc);
+        assert_eq!(Digest::of(&[b"a", b"", b"bc"]), Digest::of(&[b"abc"]));
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(&[]).to_string(), empty);
+    }
+
+    #[test]
+    fn the_printed_form_is_read_back_and_nothing_else_is() {
+        let id = ClusterId(std::array::from_fn(|i| u8::try_from(i * 16).unwrap()));
+        let text = "00102030405060708090a0b0c0d0e0f0";
+        assert_eq!(id.to_string(), text);
+        assert_eq!(format!("{id:?}"), format!("ClusterId({text})"));
+        assert_eq!(text.parse(), Ok(id));
+        for wrong in ["", &text[1..], &format!("{text}00"), &text.replace('a', "g")] {
+            assert_eq!(wrong.parse::<ClusterId>(), Err(ParseIdError { expected: 32 }), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn canonical_bytes_are_raw_or_little_endian() {
+        let mut e = Encoder::new();
+        Nonce([7; 16]).encode(&mut e);
+        GroupId(0x0102_0304).encode(&mut e);
+        Generation(5).encode(&mut e);
+        Slot(6).encode(&mut e);
+        let bytes = e.into_vec();
+        assert_eq!(bytes, [&[7; 16][..], &[4, 3, 2, 1, 5, 0, 0, 0, 0, 0, 0, 0, 6]].concat());
+        let mut d = Decoder::new(&bytes);
+        assert_eq!(Nonce::decode(&mut d), Ok(Nonce([7; 16])));
+        assert_eq!(GroupId::decode(&mut d), Ok(GroupId(0x0102_0304)));
+        assert_eq!(Generation::decode(&mut d), Ok(Generation(5)));
+        assert_eq!(Slot::decode(&mut d), Ok(Slot(6)));
+        assert_eq!(d.finish(), Ok(()));
+        assert_eq!([Slot(0), Slot(6), Slot(254)].map(Slot::index), [0, 6, 254]);
+    }
+}

@@ -99,4 +99,20 @@ mod tests {
         let key = SigningKey::from_seed([7; 32]);
         assert!(!format!("{key:?}").contains(&hex::encode([7u8; 8])));
     }
+
+    /// RFC 8032, section 7.1, test 1.
+    #[test]
+    fn keys_and_signatures_are_those_of_the_standard() {
+        let mut seed = [0; 32];
+        let text = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+        hex::decode_to_slice(text, &mut seed).unwrap();
+        let key = SigningKey::from_seed(seed);
+        assert_eq!(key.seed(), &seed);
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(key.public().to_string(), public);
+        let signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155\
+                         5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+        assert_eq!(key.sign(b"").to_string(), signature);
+        assert_eq!(format!("{key:?}"), format!("SigningKey(of {public})"));
+    }
 }

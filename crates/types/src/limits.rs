@@ -77,3 +77,37 @@ const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(CHUNK_BYTES_STEP));
 const _: () = assert!(BATCH_STATEMENTS_MAX == 1 << BATCH_PATH_MAX);
 const _: () = assert!(CONTROL_FRAME_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(CHUNK_OVERHEAD_BYTES_MAX >= 48 * GROUP_NODES_MAX + 33 * STRIPE_PATH_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds meet on the wire and on disks: a limit that moves refuses what another build wrote.
+    #[test]
+    fn limits_that_other_builds_rely_on_do_not_move() {
+        assert_eq!([CHUNK_BYTES_MIN, CHUNK_BYTES_STEP], [4096, 1024]);
+        assert_eq!([CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX], [262_144, 4_194_304]);
+        assert_eq!(OBJECT_BYTES_MAX, 70_368_744_177_664);
+        assert_eq!(LEAF_BYTES, 16_384);
+        assert_eq!([CONTROL_FRAME_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX], [1_048_576, 16_384]);
+        assert_eq!(FRAME_BYTES_MAX, 4_210_688);
+        assert_eq!(ENDED_UPLOADS_PER_OWNER_MAX, 1_048_576);
+    }
+
+    /// The arithmetic that `OBJECT_BYTES_MAX` and `STRIPE_PATH_MAX` promise.
+    #[test]
+    fn the_longest_object_in_the_smallest_chunks_has_a_path_within_bounds() {
+        let stripes = OBJECT_BYTES_MAX / u64::from(CHUNK_BYTES_MIN);
+        assert!(stripes <= 1 << STRIPE_PATH_MAX);
+        assert!(OBJECT_BYTES_MAX.checked_mul(255).is_some());
+    }
+
+    /// Rule: TIME-1. A day, a week, a hundred years of 365 days.
+    #[test]
+    fn lifetimes_are_whole_days() {
+        const DAY: Duration = Duration::from_hours(24);
+        assert_eq!(OPEN_LIFETIME_DEFAULT, DAY);
+        assert_eq!(OPEN_LIFETIME_MAX, DAY * 7);
+        assert_eq!(OBJECT_LIFETIME_MAX, DAY * 36_500);
+    }
+}

@@ -92,3 +92,49 @@ impl<'de> serde::Deserialize<'de> for ObjectName {
         Self::new(&text).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_up_to_1024_bytes_and_no_control_characters() {
+        assert_eq!(ObjectName::new(""), Err(NameError::Empty));
+        let longest = "n".repeat(NAME_BYTES_MAX);
+        assert_eq!(ObjectName::new(&longest).unwrap().as_str(), longest);
+        assert_eq!(ObjectName::new(&"n".repeat(1025)), Err(NameError::TooLong(1025)));
+        assert_eq!(ObjectName::new(&"é".repeat(513)), Err(NameError::TooLong(1026)), "bytes count");
+        assert_eq!(ObjectName::new("a\u{9b}b"), Err(NameError::Control(0x9b)));
+        assert_eq!("a\nb".parse::<ObjectName>(), Err(NameError::Control(0x0a)));
+        assert_eq!("../a b/é".parse::<ObjectName>().unwrap().to_string(), "../a b/é");
+    }
+
+    #[test]
+    fn bytes_are_a_length_and_utf8_and_are_checked_when_read() {
+        let name = ObjectName::new("é/1").unwrap();
+        let mut e = Encoder::new();
+        name.encode(&mut e);
+        assert_eq!(e.as_slice(), [4, 0, 0xc3, 0xa9, b'/', b'1']);
+        assert_eq!(ObjectName::decode(&mut Decoder::new(e.as_slice())), Ok(name));
+        let refused = |bytes: &[u8]| ObjectName::decode(&mut Decoder::new(bytes)).unwrap_err();
+        let invalid = |value| DecodeError::Invalid { what: "object name", value };
+        assert_eq!(refused(&[1, 0, 0xff]), invalid(0), "not UTF-8");
+        assert_eq!(refused(&[1, 0, 0x07]), invalid(1), "a control character");
+        assert_eq!(refused(&[0, 0]), invalid(1), "empty");
+        let too_long = DecodeError::TooLong { what: "object name", len: 1025, max: 1024 };
+        assert_eq!(refused(&[&[1, 4][..], &[b'n'; 1025]].concat()), too_long);
+    }
+
+    #[test]
+    fn a_name_in_a_file_of_configuration_obeys_the_same_rules() {
+        use serde::Deserialize;
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StrDeserializer};
+        let read = |text: &'static str| {
+            let text: StrDeserializer<'_, Error> = text.into_deserializer();
+            ObjectName::deserialize(text)
+        };
+        assert_eq!(read("a").unwrap().as_str(), "a");
+        assert!(read("a\u{1b}[31m").is_err());
+    }
+}

@@ -309,4 +309,35 @@ mod tests {
         let text = Params::with_most_liars(2, 3).unwrap().to_string();
         assert_eq!(text, "2-of-3 (no liar tolerated)");
     }
+
+    #[test]
+    fn slots_are_data_first_then_parity_and_end_at_n() {
+        let p = Params::validate(3, 5, 1).unwrap();
+        assert_eq!(p.slots().collect::<Vec<_>>(), [0, 1, 2, 3, 4].map(Slot));
+        assert_eq!(p.slots().filter(|slot| p.is_data(*slot)).count(), 3);
+        assert_eq!([p.is_data(Slot(2)), p.is_data(Slot(3))], [true, false]);
+        assert_eq!([p.has_slot(Slot(4)), p.has_slot(Slot(5))], [true, false]);
+        assert_eq!([p.m(), p.n(), p.f(), p.parity()], [3, 5, 1, 2]);
+        assert_eq!([p.m_byte(), p.n_byte(), p.f_byte()], [3, 5, 1]);
+    }
+
+    /// Rule: DELETE-1.
+    #[test]
+    fn a_deletion_has_f_plus_1_honest_nodes_among_its_quorum() {
+        for (n, f) in [(3, 0), (4, 1), (7, 2), (10, 3)] {
+            let p = Params::validate(1, n, f).unwrap();
+            assert_eq!(p.delete_quorum() - p.f(), p.honest_witness());
+        }
+    }
+
+    #[test]
+    fn bytes_are_m_n_f_and_an_impossible_shape_is_refused() {
+        let p = Params::validate(8, 12, 2).unwrap();
+        let mut e = Encoder::new();
+        p.encode(&mut e);
+        assert_eq!(e.as_slice(), [8, 12, 2]);
+        assert_eq!(Params::decode(&mut Decoder::new(e.as_slice())), Ok(p));
+        let refused = Params::decode(&mut Decoder::new(&[8, 12, 3]));
+        assert_eq!(refused, Err(DecodeError::Invalid { what: "params", value: 0x03_0c08 }));
+    }
 }

@@ -157,4 +157,41 @@ mod tests {
             assert_eq!(sum, len);
         }
     }
+
+    /// Rule: STRIPE-1.
+    #[test]
+    fn a_byte_lies_in_the_stripe_and_the_fragment_where_the_picture_says() {
+        let stripe = 3 * 4096;
+        let l = layout(2 * stripe + 7);
+        assert_eq!([l.object_bytes(), l.stripe_bytes()], [2 * stripe + 7, stripe]);
+        assert_eq!(l.full_chunk_bytes(), 4096);
+        assert_eq!(l.chunk_bytes(StripeIndex(2)), 3);
+        for (offset, index) in [(0, 0), (stripe - 1, 0), (stripe, 1), (2 * stripe + 6, 2)] {
+            assert_eq!(l.stripe_of(offset), StripeIndex(index), "byte {offset}");
+        }
+        assert_eq!(l.fragment_offset(StripeIndex(2)), 2 * 4096);
+        assert_eq!(l.fragment_bytes(), 2 * 4096 + 3);
+        assert_eq!(l.data_bytes(StripeIndex(u64::MAX)), 0, "far past the end");
+    }
+
+    #[test]
+    fn chunk_sizes_are_multiples_of_the_step_within_their_range() {
+        for good in [4096, 5120, 4 << 20] {
+            assert_eq!(StripeLayout::check_chunk_bytes(good), Ok(()));
+        }
+        for bad in [0, 1024, 4096 - 1024, 4097, (4 << 20) + 1024] {
+            let refused = Err(StripeLayoutError::ChunkBytes(bad));
+            assert_eq!(StripeLayout::check_chunk_bytes(bad), refused);
+        }
+    }
+
+    #[test]
+    fn the_longest_object_has_a_layout_and_a_longer_one_has_none() {
+        let params = Params::with_most_liars(1, 2).unwrap();
+        let longest = StripeLayout::new(params, 4096, OBJECT_BYTES_MAX).unwrap();
+        assert_eq!(longest.stripes(), 1 << 34);
+        assert_eq!(longest.fragment_bytes(), OBJECT_BYTES_MAX);
+        let longer = StripeLayout::new(params, 4096, OBJECT_BYTES_MAX + 1);
+        assert_eq!(longer, Err(StripeLayoutError::ObjectBytes(OBJECT_BYTES_MAX + 1)));
+    }
 }

@@ -105,3 +105,29 @@ impl Suite {
         Ok(Self { code: CodeKind::ReedSolomon, fingerprint, hash: HashKind::Sha256 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rule: SUITE-1.
+    #[test]
+    fn the_two_suites_of_this_build_are_bytes_0_and_2_and_every_other_byte_is_refused() {
+        let short = Suite { fingerprint: FingerprintKind::Fp64, ..Suite::default() };
+        assert_eq!([Suite::default().to_byte(), short.to_byte()], [0, 0b10]);
+        for byte in 0..=u8::MAX {
+            let expected = match byte {
+                0 => Ok(Suite::default()),
+                0b10 => Ok(short),
+                _ => Err(DecodeError::Invalid { what: "suite", value: u64::from(byte) }),
+            };
+            assert_eq!(Suite::from_byte(byte), expected);
+        }
+    }
+
+    #[test]
+    fn fingerprints_have_16_or_8_bytes() {
+        assert_eq!(FingerprintKind::Fp128.bytes(), 16);
+        assert_eq!(FingerprintKind::Fp64.bytes(), 8);
+    }
+}

@@ -60,3 +60,28 @@ impl fmt::Display for Timestamp {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_and_differences_stay_within_the_type() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Timestamp(7).plus(second), Timestamp(1007));
+        assert_eq!(Timestamp(u64::MAX - 5).plus(second), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(7).plus(Duration::MAX), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(1007).since(Timestamp(7)), second);
+        assert_eq!(Timestamp(7).since(Timestamp(1007)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_moment_is_eight_bytes_and_prints_as_seconds() {
+        let mut e = Encoder::new();
+        Timestamp(0x0102).encode(&mut e);
+        assert_eq!(e.as_slice(), [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Timestamp::decode(&mut Decoder::new(e.as_slice())), Ok(Timestamp(0x0102)));
+        assert!(Timestamp::decode(&mut Decoder::new(&[0; 7])).is_err());
+        assert_eq!(Timestamp(12_034).to_string(), "12.034");
+    }
+}
