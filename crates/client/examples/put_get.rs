@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, error::Error, io::Cursor, sync::Arc};
 
-use avid_client::{Client, ClientConfig, DisperseOptions, Silent, Source, Timeouts};
+use avid_client::{Client, ClientConfig, DisperseOptions, Silent, Source, SystemHost, Timeouts};
 use avid_types::{ClusterConfig, ObjectName, SigningKey};
 
 #[tokio::main]
@@ -16,7 +16,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Arc::new(ClusterConfig::from_bytes(&cluster?)?);
     let key = SigningKey::from_seed(seed?.try_into().map_err(|_| "a seed has 32 bytes")?);
     let (addresses, timeouts) = (BTreeMap::new(), Timeouts::default());
-    let client = Client::new(ClientConfig { cluster, key, grant: None, addresses, timeouts });
+    let host = SystemHost::shared();
+    let client = Client::new(ClientConfig { cluster, key, grant: None, addresses, timeouts, host });
 
     let name = ObjectName::new("greeting")?;
     let source = Source::reader(Box::new(Cursor::new(b"hello".to_vec())));

@@ -4,8 +4,10 @@
 //! Bounds: whoever takes a buffer bounds how many are out: [`BufferPool::take_within`] waits,
 //! [`BufferPool::take`] serves callers whose requests are bounded already.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::pool::locked;
 
@@ -15,7 +17,7 @@ pub(crate) struct BufferPool {
     length: usize,
     keep: usize,
     state: Mutex<State>,
-    returned: Condvar,
+    returned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ struct State {
 
 impl BufferPool {
     pub(crate) fn new(length: usize, keep: usize) -> Arc<Self> {
-        Arc::new(Self { length, keep, state: Mutex::default(), returned: Condvar::new() })
+        Arc::new(Self { length, keep, state: Mutex::default(), returned: Notify::new() })
     }
 
     /// A buffer whose bytes are whatever its last user left.
@@ -38,13 +40,23 @@ impl BufferPool {
         self.buffer(free)
     }
 
-    /// A buffer once fewer than `keep` are out; `None` after `limit`. Blocks the thread.
-    pub(crate) fn take_within(self: &Arc<Self>, limit: Duration) -> Option<Buffer> {
-        let state = locked(&self.state);
-        let is_full = |state: &mut State| state.out >= self.keep;
-        let waited = self.returned.wait_timeout_while(state, limit, is_full);
-        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
+    /// A buffer once fewer than `keep` are out; `None` after `limit`. One caller at a time.
+    pub(crate) async fn take_within(self: &Arc<Self>, limit: Duration) -> Option<Buffer> {
+        let wait = async {
+            loop {
+                if let Some(buffer) = self.try_take() {
+                    return buffer;
+                }
+                // A return between the look and the wait leaves a permit behind.
+                self.returned.notified().await;
+            }
+        };
+        tokio::time::timeout(limit, wait).await.ok()
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<Buffer> {
+        let mut state = locked(&self.state);
+        if state.out >= self.keep {
             return None;
         }
         state.out += 1;
@@ -98,15 +110,15 @@ impl Drop for Buffer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_full_pool_waits_for_a_returned_buffer() {
+    #[tokio::test(start_paused = true)]
+    async fn a_full_pool_waits_for_a_returned_buffer() {
         let pool = BufferPool::new(8, 1);
-        let mut first = pool.take_within(Duration::ZERO).unwrap();
+        let mut first = pool.take_within(Duration::ZERO).await.unwrap();
         first.prepare(3).copy_from_slice(b"abc");
         assert_eq!(first.as_ref(), b"abc");
-        assert!(pool.take_within(Duration::ZERO).is_none());
+        assert!(pool.take_within(Duration::ZERO).await.is_none());
         drop(first);
-        let mut second = pool.take_within(Duration::ZERO).unwrap();
+        let mut second = pool.take_within(Duration::ZERO).await.unwrap();
         assert_eq!(second.prepare(9).len(), 8, "never longer than the pool's buffers");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use avid_coding::StripeCoder;
+use avid_net::Host;
 use avid_protocol::verify::Verifier;
 use avid_protocol::wire::Message;
 use avid_types::{ClusterConfig, NodeId, Nonce, ObjectName, PublicKey, SigningKey};
@@ -38,6 +39,7 @@ pub struct ObjectRef {
 /// What every operation needs.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) host: Host,
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) key: SigningKey,
     pub(crate) coder: Arc<StripeCoder>,
@@ -61,6 +63,7 @@ impl Client {
         let shared = Shared {
             pool: Pool::new(&config),
             verifier: Mutex::new(Verifier::new(Arc::clone(&config.cluster))),
+            host: config.host,
             config: config.cluster,
             key: config.key,
             coder,
@@ -284,15 +287,14 @@ impl Shared {
         config.params.slots().filter_map(pair).collect()
     }
 
-    pub(crate) fn nonce() -> Result<Nonce, getrandom::Error> {
+    pub(crate) fn nonce(&self) -> std::io::Result<Nonce> {
         let mut bytes = [0; Nonce::BYTES];
-        getrandom::fill(&mut bytes)?;
+        self.host.random(&mut bytes)?;
         Ok(Nonce(bytes))
     }
-}
 
-/// This machine's clock, used for proposals only: nodes decide by cluster time (TIME-1).
-pub(crate) fn local_time() -> avid_types::Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    avid_types::Timestamp::ZERO.plus(since.unwrap_or(Duration::ZERO))
+    /// This machine's clock, used for proposals only: nodes decide by cluster time (TIME-1).
+    pub(crate) fn local_time(&self) -> avid_types::Timestamp {
+        self.host.wall_clock()
+    }
 }

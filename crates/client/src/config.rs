@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avid_net::DialTimeouts;
+use avid_net::{DialTimeouts, Host};
 use avid_protocol::authority::SignedGrant;
 use avid_types::{ClusterConfig, NodeId, SigningKey};
 
@@ -23,6 +23,8 @@ pub struct ClientConfig {
     pub addresses: BTreeMap<NodeId, String>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// Time, randomness, threads and network.
+    pub host: Host,
 }
 
 /// How long to wait for what.

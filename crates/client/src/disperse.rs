@@ -29,15 +29,16 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use avid_protocol::certificate::Predecessor;
 use avid_protocol::object::{Manifest, ObjectId, Open, SealBundle, SignedOpen};
 use avid_protocol::verify::VerifiedCommit;
 use avid_types::limits::{OBJECT_BYTES_MAX, OPEN_LIFETIME_DEFAULT};
 use avid_types::{Commitment, Generation, ObjectName, Slot, Timestamp, UploadId};
+use tokio::time::Instant;
 
-use crate::client::{Asking, ObjectRef, Shared, local_time};
+use crate::client::{Asking, ObjectRef, Shared};
 use crate::disperse::encode::Encoded;
 use crate::disperse::plan::{Plan, plan};
 use crate::disperse::settle::{Settled, settle};
@@ -125,7 +126,7 @@ pub(crate) async fn disperse(
     let mut call = Call { shared, object, options, progress, started, faults };
     for _attempt in 0..ATTEMPTS_MAX {
         let view = call.head().await?;
-        match plan(&view, local_time(), options.cancel_unfinished) {
+        match plan(&view, shared.local_time(), options.cancel_unfinished) {
             Plan::Stored(commit) => return call.confirm(*commit, source).await,
             Plan::Write { generation, predecessor, resume } => {
                 let again = source.again();
@@ -184,7 +185,7 @@ impl Call<'_> {
             suite: config.suite,
             chunk_bytes: config.chunk_bytes,
             object_bytes_max,
-            expiry: local_time().plus(self.options.lifetime),
+            expiry: self.shared.local_time().plus(self.options.lifetime),
         };
         Ok(open.sign(config, &self.shared.key))
     }
@@ -196,7 +197,7 @@ impl Call<'_> {
         again: Option<Source>,
         begin: Begin,
     ) -> Result<DisperseReport, DisperseError> {
-        let opened = source.open().await?;
+        let opened = source.open(&self.shared.host).await?;
         self.progress.total(opened.length());
         let open = self.open(&begin, &opened)?;
         let predecessor = begin.predecessor.map(|proof| *proof);
@@ -204,7 +205,7 @@ impl Call<'_> {
         let settled = match (self.attempt(opened, target.clone()).await, again) {
             (Err(DisperseError::OtherUnfinished), Some(source)) => {
                 self.progress.note("nodes keep other content of an unfinished try: sending all");
-                let opened = source.open().await?;
+                let opened = source.open(&self.shared.host).await?;
                 self.attempt(opened, Target { may_skip: false, ..target }).await?
             }
             (result, _) => result?,
@@ -243,7 +244,7 @@ impl Call<'_> {
         source: Source,
     ) -> Result<DisperseReport, DisperseError> {
         self.progress.note("this id is stored already: comparing the content");
-        let opened = source.open().await?;
+        let opened = source.open(&self.shared.host).await?;
         self.progress.total(opened.length());
         let other =
             || DisperseError::OtherContent { stored: commit.seal().manifest().object_bytes };

@@ -31,6 +31,7 @@ mod source;
 mod stat;
 mod verify;
 
+pub use avid_net::{Host, SystemHost};
 pub use client::{Client, ObjectRef};
 pub use config::{ClientConfig, Timeouts};
 pub use disperse::{DisperseError, DisperseOptions, DisperseReport};

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use avid_net::{DialError, DialTarget, Local, Role, dial};
+use avid_net::{DialError, DialTarget, Host, Local, Role, dial};
 use avid_types::{Encoder, NodeId};
+use tokio::time::Instant;
 
 use crate::config::{ClientConfig, Timeouts};
 use crate::session::{NodeError, Session};
@@ -19,6 +20,7 @@ const IDLE_MAX: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Pool {
+    host: Host,
     local: Local,
     timeouts: Timeouts,
     nodes: BTreeMap<NodeId, NodePool>,
@@ -51,7 +53,7 @@ impl Pool {
             (id, NodePool { target, idle: Mutex::default(), down: Mutex::default() })
         };
         let nodes = config.cluster.nodes().map(pool_of).collect();
-        Self { local, timeouts: config.timeouts, nodes }
+        Self { host: Arc::clone(&config.host), local, timeouts: config.timeouts, nodes }
     }
 
     /// A connection that nobody else uses.
@@ -66,7 +68,7 @@ impl Pool {
         if let Some(error) = pool.recent_failure(self.timeouts.down_memory) {
             return Err(NodeError::Unreachable(error));
         }
-        match dial(&pool.target, &self.local, self.timeouts.dial).await {
+        match dial(&self.host, &pool.target, &self.local, self.timeouts.dial).await {
             Ok(connection) => {
                 *locked(&pool.down) = None;
                 Ok(Session::new(connection))

@@ -15,10 +15,11 @@ pub(crate) use lane::{Lane, LaneEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use avid_protocol::verify::VerifiedCommit;
 use avid_types::{Generation, NodeId, Slot, StripeIndex};
+use tokio::time::Instant;
 
 use crate::client::{Asking, ObjectRef, Shared};
 use crate::fault::{FaultBook, NodeFailure, NodeFault, name_of};

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
 
+use avid_net::Host;
+use avid_net::host::{Work, work};
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 /// The future of one write.
 pub type SinkFuture<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
@@ -45,16 +46,16 @@ const FILE_QUEUE: usize = 8;
 pub struct FileSink {
     queue: mpsc::Sender<Bytes>,
     /// Absent once a write has reported how it ended: a handle may be awaited only once.
-    writer: Option<JoinHandle<io::Result<std::fs::File>>>,
+    writer: Option<Work<io::Result<std::fs::File>>>,
 }
 
 impl FileSink {
     /// Starts the thread. Must be called within a tokio runtime.
     #[must_use]
-    pub fn new(mut file: std::fs::File) -> Self {
+    pub fn new(host: &Host, mut file: std::fs::File) -> Self {
         let (queue, mut pieces) = mpsc::channel::<Bytes>(FILE_QUEUE);
-        let writer = tokio::task::spawn_blocking(move || {
-            while let Some(bytes) = pieces.blocking_recv() {
+        let writer = work(host, async move {
+            while let Some(bytes) = pieces.recv().await {
                 file.write_all(&bytes)?;
             }
             Ok(file)
@@ -74,7 +75,7 @@ impl FileSink {
 }
 
 /// How the thread ended, the first time this is asked.
-async fn ended(writer: Option<JoinHandle<io::Result<std::fs::File>>>) -> io::Result<std::fs::File> {
+async fn ended(writer: Option<Work<io::Result<std::fs::File>>>) -> io::Result<std::fs::File> {
     match writer {
         Some(writer) => writer.await.map_err(io::Error::other)?,
         None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -103,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_failed_is_told_and_can_be_finished() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut sink = FileSink::new(full);
+        let mut sink = FileSink::new(&avid_net::SystemHost::shared(), full);
         let error = loop {
             // The first few pieces only enter the queue.
             if let Err(error) = sink.write_all(Bytes::from_static(b"piece")).await {

@@ -8,8 +8,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use avid_net::Host;
+use avid_net::host::work;
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::runtime::Handle;
 
 /// Why an object's bytes could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,7 @@ pub struct Source(Kind);
 
 enum Kind {
     File(PathBuf),
+    Bytes(Bytes),
     Reader(Box<dyn AsyncRead + Send + Unpin>),
 }
 
@@ -62,6 +65,7 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Kind::File(path) => f.debug_tuple("File").field(path).finish(),
+            Kind::Bytes(bytes) => f.debug_tuple("Bytes").field(&bytes.len()).finish(),
             Kind::Reader(_) => f.write_str("Reader"),
         }
     }
@@ -80,28 +84,36 @@ impl Source {
         Self(Kind::Reader(reader))
     }
 
+    /// Bytes in memory.
+    #[must_use]
+    pub fn bytes(bytes: Bytes) -> Self {
+        Self(Kind::Bytes(bytes))
+    }
+
     /// The same source once more, if it can be read again.
     pub(crate) fn again(&self) -> Option<Self> {
         match &self.0 {
             Kind::File(path) => Some(Self::file(path)),
+            Kind::Bytes(bytes) => Some(Self::bytes(bytes.clone())),
             Kind::Reader(_) => None,
         }
     }
 
     /// Opens it for a blocking thread.
-    pub(crate) async fn open(self) -> Result<OpenSource, SourceError> {
+    pub(crate) async fn open(self, host: &Host) -> Result<OpenSource, SourceError> {
         match self.0 {
             Kind::File(path) => {
                 let shown = path.clone();
-                let opened = tokio::task::spawn_blocking(move || open_file(path)).await;
-                opened.unwrap_or_else(|join| {
-                    Err(SourceError::Open { path: shown, source: io::Error::other(join) })
+                let opened = work(host, async move { open_file(path) }).await;
+                opened.unwrap_or_else(|stopped| {
+                    Err(SourceError::Open { path: shown, source: io::Error::other(stopped) })
                 })
             }
-            Kind::Reader(reader) => {
-                let input = Input::Reader { reader, runtime: Handle::current() };
-                Ok(OpenSource { input, bytes: 0 })
+            Kind::Bytes(bytes) => {
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                Ok(OpenSource { input: Input::Bytes { bytes, length }, bytes: 0 })
             }
+            Kind::Reader(reader) => Ok(OpenSource { input: Input::Reader(reader), bytes: 0 }),
         }
     }
 }
@@ -125,13 +137,22 @@ fn open_file(path: PathBuf) -> Result<OpenSource, SourceError> {
     }
 }
 
+/// Moves the front of `bytes` to the front of `target`; returns how much.
+fn take(bytes: &mut Bytes, target: &mut [u8]) -> usize {
+    let count = bytes.len().min(target.len());
+    if let Some(front) = target.get_mut(..count) {
+        bytes.copy_to_slice(front);
+    }
+    count
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct FileState {
     bytes: u64,
     changed: Option<SystemTime>,
 }
 
-/// A source being read on a blocking thread.
+/// A source being read.
 pub(crate) struct OpenSource {
     input: Input,
     bytes: u64,
@@ -139,7 +160,8 @@ pub(crate) struct OpenSource {
 
 enum Input {
     File { file: File, path: PathBuf, before: Option<FileState> },
-    Reader { reader: Box<dyn AsyncRead + Send + Unpin>, runtime: Handle },
+    Bytes { bytes: Bytes, length: u64 },
+    Reader(Box<dyn AsyncRead + Send + Unpin>),
 }
 
 impl OpenSource {
@@ -147,19 +169,21 @@ impl OpenSource {
     pub(crate) fn length(&self) -> Option<u64> {
         match &self.input {
             Input::File { before, .. } => before.as_ref().map(|state| state.bytes),
-            Input::Reader { .. } => None,
+            Input::Bytes { length, .. } => Some(*length),
+            Input::Reader(_) => None,
         }
     }
 
     /// Fills `target` as far as the source reaches; fewer bytes mean that it has ended.
     ///
-    /// Blocks; never called on a thread that runs tasks.
-    pub(crate) fn fill(&mut self, target: &mut [u8]) -> Result<usize, SourceError> {
+    /// Reading a file blocks: called from work that may block only.
+    pub(crate) async fn fill(&mut self, target: &mut [u8]) -> Result<usize, SourceError> {
         let mut filled = 0;
         while let Some(rest) = target.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let read = match &mut self.input {
                 Input::File { file, .. } => file.read(rest),
-                Input::Reader { reader, runtime } => runtime.block_on(reader.read(rest)),
+                Input::Bytes { bytes, .. } => Ok(take(bytes, rest)),
+                Input::Reader(reader) => reader.read(rest).await,
             };
             match read {
                 Ok(0) => break,

@@ -22,7 +22,7 @@ use crate::session::NodeError;
 pub enum StatError {
     /// The operating system gave no random bytes.
     #[error("no random bytes for a fresh question: {0}")]
-    Random(getrandom::Error),
+    Random(std::io::Error),
 }
 
 /// The state of an id.
@@ -164,7 +164,7 @@ async fn claims(
     shared: &Arc<Shared>,
     commit: &VerifiedCommit,
 ) -> Result<Vec<SlotClaim>, StatError> {
-    let nonce = Shared::nonce().map_err(StatError::Random)?;
+    let nonce = shared.nonce().map_err(StatError::Random)?;
     let holders = shared.nodes_of(commit.upload());
     let message = Message::Stat { upload: commit.upload(), nonce };
     let nodes = holders.iter().map(|(_, node)| *node);

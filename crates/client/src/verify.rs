@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use avid_protocol::reader::Run;
 use avid_protocol::verify::VerifiedCommit;
@@ -13,6 +13,7 @@ use avid_protocol::wire::RefusalCode;
 use avid_types::{Generation, NodeId, Slot, StripeIndex};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::buffer::BufferPool;
 use crate::client::{Asking, ObjectRef, Shared};

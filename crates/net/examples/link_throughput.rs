@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use avid_net::{
     Connection, DialTarget, DialTimeouts, Hello, Listener, ListenerLimits, Local, Refusal, Role,
-    StopHandle, dial,
+    StopHandle, SystemHost, dial,
 };
 use avid_types::{ClusterId, Digest, Epoch, SigningKey};
 use tokio::sync::mpsc;
@@ -51,7 +51,7 @@ async fn serve(connection: Connection) -> Result<(), avid_net::LinkError> {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(&[any_port], ListenerLimits::default())?;
+    let listener = Listener::bind(&SystemHost::shared(), &[any_port], ListenerLimits::default())?;
     let addresses = listener.addresses().iter().map(ToString::to_string).collect();
     let (_handle, stop) = StopHandle::new();
     let (sender, mut connections) = mpsc::channel(1);
@@ -60,7 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let target = DialTarget { addresses, key: SigningKey::from_seed([2; 32]).public() };
 
     let start = Instant::now();
-    let mut client = dial(&target, &local(1, Role::Client), DialTimeouts::default()).await?;
+    let mut client =
+        dial(&SystemHost::shared(), &target, &local(1, Role::Client), DialTimeouts::default())
+            .await?;
     println!("connect and handshake: {:?}", start.elapsed());
     let served = connections.recv().await.ok_or("no connection")?;
     let server = tokio::spawn(serve(served));

@@ -14,12 +14,11 @@ use std::time::Duration;
 
 use avid_types::PublicKey;
 use avid_types::limits::HANDSHAKE_TIMEOUT;
-use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::error::{HandshakeError, Retry};
 use crate::handshake::{self, HelloNonce, Local};
-use crate::stream::Stream;
+use crate::host::Host;
 
 /// Addresses tried by one call: a name with more is a mistake or an attack on our patience.
 pub const ADDRESSES_TRIED_MAX: usize = 16;
@@ -118,13 +117,14 @@ impl DialError {
 ///
 /// [`DialError`] with one entry per address tried.
 pub async fn dial(
+    host: &Host,
     target: &DialTarget,
     local: &Local,
     timeouts: DialTimeouts,
 ) -> Result<Connection, DialError> {
     let mut attempts = Vec::new();
     for name in &target.addresses {
-        let addresses = match resolve(name, timeouts.connect).await {
+        let addresses = match resolve(host, name, timeouts.connect).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 attempts.push(Attempt { address: name.clone(), error });
@@ -135,7 +135,7 @@ pub async fn dial(
             if attempts.len() >= ADDRESSES_TRIED_MAX {
                 return Err(DialError { attempts });
             }
-            match dial_address(address, target.key, local, timeouts).await {
+            match dial_address(host, address, target.key, (local, timeouts)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => attempts.push(Attempt { address: shown(name, address), error }),
             }
@@ -144,11 +144,15 @@ pub async fn dial(
     Err(DialError { attempts })
 }
 
-async fn resolve(name: &str, limit: Duration) -> Result<Vec<SocketAddr>, AttemptError> {
-    let lookup = tokio::time::timeout(limit, tokio::net::lookup_host(name));
+async fn resolve(
+    host: &Host,
+    name: &str,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, AttemptError> {
+    let lookup = tokio::time::timeout(limit, host.resolve(name));
     let found = lookup.await.map_err(|_elapsed| AttemptError::Timeout(limit))?;
-    let addresses: Vec<_> =
-        found.map_err(AttemptError::Resolve)?.take(ADDRESSES_TRIED_MAX).collect();
+    let mut addresses = found.map_err(AttemptError::Resolve)?;
+    addresses.truncate(ADDRESSES_TRIED_MAX);
     if addresses.is_empty() {
         return Err(AttemptError::Resolve(io::ErrorKind::NotFound.into()));
     }
@@ -156,15 +160,15 @@ async fn resolve(name: &str, limit: Duration) -> Result<Vec<SocketAddr>, Attempt
 }
 
 async fn dial_address(
+    host: &Host,
     address: SocketAddr,
     key: PublicKey,
-    local: &Local,
-    timeouts: DialTimeouts,
+    (local, timeouts): (&Local, DialTimeouts),
 ) -> Result<Connection, AttemptError> {
-    let connect = tokio::time::timeout(timeouts.connect, TcpStream::connect(address));
-    let socket = connect.await.map_err(|_elapsed| AttemptError::Timeout(timeouts.connect))?;
-    let stream = socket.and_then(Stream::tcp).map_err(AttemptError::Connect)?;
-    let nonce = HelloNonce::draw().map_err(AttemptError::Handshake)?;
+    let connect = tokio::time::timeout(timeouts.connect, host.connect(address));
+    let stream = connect.await.map_err(|_elapsed| AttemptError::Timeout(timeouts.connect))?;
+    let stream = stream.map_err(AttemptError::Connect)?;
+    let nonce = HelloNonce::draw(host).map_err(AttemptError::Handshake)?;
     let exchange = handshake::initiate(stream.split(), local, nonce, key);
     let connection =
         handshake::within(timeouts.handshake, exchange).await.map_err(AttemptError::Handshake)?;

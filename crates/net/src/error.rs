@@ -119,7 +119,7 @@ pub enum HandshakeError {
     },
     /// The operating system gave no random bytes.
     #[error("no random bytes for the handshake: {0}")]
-    Random(getrandom::Error),
+    Random(std::io::Error),
     /// The first bytes are not ours.
     #[error("peer speaks another protocol; check the address and port")]
     OtherProtocol,

@@ -20,6 +20,7 @@ pub mod dial;
 pub mod error;
 pub mod frame;
 pub mod handshake;
+pub mod host;
 pub mod link;
 pub mod listener;
 pub mod stop;
@@ -30,6 +31,7 @@ pub use dial::{Attempt, AttemptError, DialError, DialTarget, DialTimeouts, dial}
 pub use error::{HandshakeError, LinkError, Retry};
 pub use frame::{FRAME_VERSION_NEWEST, FRAME_VERSION_OLDEST, FrameHeader, KIND_HANDSHAKE_MIN};
 pub use handshake::{Admit, Hello, HelloNonce, Local, Refusal, RefusalCode, Role};
+pub use host::{Host, HostParts, SystemHost, Work, WorkStopped};
 pub use link::{Backoff, LinkState, LinkStatus, PeerLink};
 pub use listener::{BindError, Listener, ListenerLimits};
 pub use stop::{Stop, StopHandle};

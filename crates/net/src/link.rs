@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 use crate::dial::{DialTarget, DialTimeouts, dial};
 use crate::handshake::Local;
+use crate::host::Host;
 use crate::stop::Stop;
 
 /// Delays that double, with jitter. Pure: the caller brings the randomness and does the waiting.
@@ -79,6 +80,7 @@ pub struct LinkStatus {
 /// A link to one peer that is kept up until it is told to stop.
 #[derive(Debug)]
 pub struct PeerLink {
+    host: Host,
     target: DialTarget,
     timeouts: DialTimeouts,
     status: watch::Sender<LinkStatus>,
@@ -88,10 +90,10 @@ pub struct PeerLink {
 impl PeerLink {
     /// A link that is not dialling yet.
     #[must_use]
-    pub fn new(target: DialTarget, timeouts: DialTimeouts) -> Self {
+    pub fn new(host: Host, target: DialTarget, timeouts: DialTimeouts) -> Self {
         let status = LinkStatus { state: LinkState::Waiting, last_error: None, failures: 0 };
         let (status, _) = watch::channel(status);
-        Self { target, timeouts, status, backoff: Backoff::new() }
+        Self { host, target, timeouts, status, backoff: Backoff::new() }
     }
 
     /// Follows the state of this link.
@@ -142,7 +144,7 @@ impl PeerLink {
         E: std::error::Error,
     {
         self.status.send_modify(|status| status.state = LinkState::Connecting);
-        let connection = match dial(&self.target, &local(), self.timeouts).await {
+        let connection = match dial(&self.host, &self.target, &local(), self.timeouts).await {
             Ok(connection) => connection,
             Err(error) => return self.failed(error.to_string()),
         };

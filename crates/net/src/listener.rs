@@ -19,20 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avid_types::limits::{CLUSTER_NODES_MAX, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
 use crate::error::HandshakeError;
 use crate::handshake::{self, Admit, Hello, HelloNonce, Local, Refusal, RefusalCode, Role};
+use crate::host::{Acceptor, Host};
 use crate::stop::Stop;
 use crate::stream::Stream;
 
 /// Refusals of unheard peers under way at once.
 pub const REFUSALS_MAX: usize = 16;
-/// Connections the kernel may hold for us between two accepts.
-const BACKLOG: u32 = 1024;
 /// Pause after an accept failed for want of a resource, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,12 +102,14 @@ impl std::error::Error for BindError {
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]
 pub struct Listener {
-    sockets: Vec<TcpListener>,
+    host: Host,
+    sockets: Vec<Box<dyn Acceptor>>,
     limits: ListenerLimits,
 }
 
 /// What one accept loop and its handshakes share.
 struct Door<L, A> {
+    host: Host,
     local: L,
     admit: A,
     limits: ListenerLimits,
@@ -128,18 +128,22 @@ impl Listener {
     /// # Errors
     ///
     /// [`BindError`] for the first address that cannot be had; none is kept then.
-    pub fn bind(addresses: &[SocketAddr], limits: ListenerLimits) -> Result<Self, BindError> {
+    pub fn bind(
+        host: &Host,
+        addresses: &[SocketAddr],
+        limits: ListenerLimits,
+    ) -> Result<Self, BindError> {
         let mut sockets = Vec::with_capacity(addresses.len());
         for &address in addresses {
-            sockets.push(bind(address).map_err(|source| BindError { address, source })?);
+            sockets.push(host.listen(address).map_err(|source| BindError { address, source })?);
         }
-        Ok(Self { sockets, limits })
+        Ok(Self { host: Arc::clone(host), sockets, limits })
     }
 
     /// The addresses in use; a port given as 0 shows the one the system chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.sockets.iter().filter_map(|socket| socket.local_address().ok()).collect()
     }
 
     /// Accepts until `stop`, or until nobody receives `connections` any more.
@@ -158,6 +162,7 @@ impl Listener {
     {
         let limits = self.limits;
         let door = Arc::new(Door {
+            host: self.host,
             local,
             admit,
             limits,
@@ -185,7 +190,7 @@ where
     A: Admit + 'static,
 {
     /// Owns the handshakes it starts: they end with it.
-    async fn accept_loop(self: Arc<Self>, socket: TcpListener) {
+    async fn accept_loop(self: Arc<Self>, socket: Box<dyn Acceptor>) {
         let mut tasks = JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
@@ -202,10 +207,7 @@ where
         }
     }
 
-    fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>, socket: TcpStream, address: SocketAddr) {
-        let Ok(stream) = Stream::tcp(socket) else {
-            return;
-        };
+    fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>, stream: Stream, address: SocketAddr) {
         if let Ok(place) = Arc::clone(&self.handshakes).try_acquire_owned() {
             tasks.spawn(Arc::clone(self).enter(stream, address, place));
         } else if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
@@ -239,7 +241,7 @@ where
         stream: Stream,
     ) -> Result<(Connection, OwnedSemaphorePermit), HandshakeError> {
         let local = (self.local)();
-        let nonce = HelloNonce::draw()?;
+        let nonce = HelloNonce::draw(&self.host)?;
         let place = std::sync::Mutex::new(None);
         let admit = |hello: &Hello| {
             let taken = self.take_place(hello.role)?;
@@ -270,19 +272,4 @@ where
 fn too_many() -> Refusal {
     let code = RefusalCode::TooManyConnections;
     Refusal::new(code, code.sentence())
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => {
-            let socket = TcpSocket::new_v6()?;
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-            socket
-        }
-    };
-    // A restarted node may bind although connections of its predecessor are still closing.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

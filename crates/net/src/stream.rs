@@ -1,7 +1,8 @@
-//! The byte stream under a connection: TCP today, with room for TLS beside it.
+//! The byte stream under a connection: TCP, or whatever a host brings.
 //!
-//! An enum and not a trait object: the data path is known at compile time and a second transport
-//! is a second arm. Halves are separate types because TCP splits without a lock.
+//! An enum, so that the data path over TCP is known at compile time; a host that is not the
+//! operating system brings two halves behind pointers. Halves are separate types because TCP
+//! splits without a lock.
 //!
 //! Options: no delay, since frames are coalesced above; keepalive, so that a peer that vanished
 //! without a word is noticed within [`PEER_LOSS_MAX`] on a link that is idle for hours. Socket
@@ -9,6 +10,7 @@
 //!
 //! Not here: frames ([`crate::connection`]), deadlines ([`crate::connection::within`]).
 
+use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -31,11 +33,21 @@ pub const PEER_LOSS_MAX: Duration = Duration::from_secs(30);
 
 const _: () = assert!(KEEPALIVE_IDLE.as_secs() == 15 && PEER_LOSS_MAX.as_secs() == 15 + 3 * 5);
 
+/// A receiving half that a host brings.
+pub trait Receive: AsyncRead + Send + Sync + Unpin + Debug {}
+impl<T: AsyncRead + Send + Sync + Unpin + Debug> Receive for T {}
+
+/// A sending half that a host brings. Dropping it closes that direction.
+pub trait Transmit: AsyncWrite + Send + Sync + Unpin + Debug {}
+impl<T: AsyncWrite + Send + Sync + Unpin + Debug> Transmit for T {}
+
 /// A connected byte stream.
 #[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// Bytes that a host carries by itself.
+    Carried(Box<dyn Receive>, Box<dyn Transmit>),
 }
 
 /// The receiving half of a [`Stream`].
@@ -43,6 +55,8 @@ pub enum Stream {
 pub enum ReadHalf {
     /// Plain TCP.
     Tcp(OwnedReadHalf),
+    /// Bytes that a host carries by itself.
+    Carried(Box<dyn Receive>),
 }
 
 /// The sending half of a [`Stream`]. Dropping it closes that direction.
@@ -50,6 +64,8 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Plain TCP.
     Tcp(OwnedWriteHalf),
+    /// Bytes that a host carries by itself.
+    Carried(Box<dyn Transmit>),
 }
 
 impl Stream {
@@ -72,6 +88,7 @@ impl Stream {
     pub fn peer_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Carried(..) => None,
         }
     }
 
@@ -83,6 +100,7 @@ impl Stream {
                 let (read, write) = socket.into_split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
+            Self::Carried(read, write) => (ReadHalf::Carried(read), WriteHalf::Carried(write)),
         }
     }
 }
@@ -95,6 +113,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Carried(half) => Pin::new(half).poll_read(context, buffer),
         }
     }
 }
@@ -107,6 +126,7 @@ impl AsyncWrite for WriteHalf {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write(context, bytes),
+            Self::Carried(half) => Pin::new(half).poll_write(context, bytes),
         }
     }
 
@@ -117,24 +137,28 @@ impl AsyncWrite for WriteHalf {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write_vectored(context, slices),
+            Self::Carried(half) => Pin::new(half).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(half) => half.is_write_vectored(),
+            Self::Carried(half) => half.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_flush(context),
+            Self::Carried(half) => Pin::new(half).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+            Self::Carried(half) => Pin::new(half).poll_shutdown(context),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use avid_net::{
     Connection, DialTarget, DialTimeouts, Hello, LinkError, LinkState, Listener, ListenerLimits,
-    Local, PeerLink, Refusal, RefusalCode, Retry, Role, Stop, StopHandle, dial,
+    Local, PeerLink, Refusal, RefusalCode, Retry, Role, Stop, StopHandle, SystemHost, dial,
 };
 use avid_types::{ClusterId, Digest, Epoch, SigningKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,7 +80,9 @@ async fn refusals_say_what_is_wrong_and_what_to_do() {
         assert_mentions(&error, &["other configuration", "epoch 1", "epoch 3"]);
 
         let target = DialTarget { key: key(8).public(), ..node.target() };
-        let error = dial(&target, &local(1, Role::Client), DialTimeouts::default()).await;
+        let error =
+            dial(&SystemHost::shared(), &target, &local(1, Role::Client), DialTimeouts::default())
+                .await;
         let (wanted, found) = (key(8).public().to_string(), key(NODE).public().to_string());
         assert_mentions(&error.unwrap_err(), &["wrong key", &wanted, &found, "key file"]);
 
@@ -149,11 +151,14 @@ async fn garbage_ends_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn a_listener_has_the_addresses_it_was_given_and_no_other() {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(&[any_port, any_port], ListenerLimits::default()).unwrap();
+    let listener =
+        Listener::bind(&SystemHost::shared(), &[any_port, any_port], ListenerLimits::default())
+            .unwrap();
     let addresses = listener.addresses();
     assert_eq!(addresses.len(), 2);
     assert!(addresses.iter().all(|address| address.ip() == any_port.ip()));
-    let error = Listener::bind(&[addresses[0]], ListenerLimits::default()).unwrap_err();
+    let error = Listener::bind(&SystemHost::shared(), &[addresses[0]], ListenerLimits::default())
+        .unwrap_err();
     assert_mentions(&error, &[&addresses[0].to_string(), "another process", "choose another port"]);
     let other_ip = SocketAddr::from(([127, 0, 0, 2], addresses[0].port()));
     assert!(TcpStream::connect(other_ip).await.is_err());
@@ -168,16 +173,21 @@ async fn every_address_is_tried_and_each_failure_is_named() {
         target.addresses.insert(0, closed.to_string());
         target.addresses.insert(0, "name-without-port".to_owned());
         let client = local(1, Role::Client);
-        let connection = dial(&target, &client, DialTimeouts::default()).await.unwrap();
+        let connection =
+            dial(&SystemHost::shared(), &target, &client, DialTimeouts::default()).await.unwrap();
         assert_eq!(connection.peer().address, Some(node.address));
         node.accepted().await;
 
         target.addresses.pop();
-        let error = dial(&target, &client, DialTimeouts::default()).await.unwrap_err();
+        let error = dial(&SystemHost::shared(), &target, &client, DialTimeouts::default())
+            .await
+            .unwrap_err();
         let closed = closed.to_string();
         assert_mentions(&error, &["name-without-port", "resolve", &closed, "node running"]);
         target.addresses.clear();
-        let error = dial(&target, &client, DialTimeouts::default()).await.unwrap_err();
+        let error = dial(&SystemHost::shared(), &target, &client, DialTimeouts::default())
+            .await
+            .unwrap_err();
         assert_mentions(&error, &["no address"]);
     })
     .await;
@@ -187,7 +197,7 @@ async fn every_address_is_tried_and_each_failure_is_named() {
 async fn a_link_comes_back_after_its_connection_ends_and_stops_when_told() {
     soon(async {
         let mut node = Node::start(ListenerLimits::default());
-        let link = PeerLink::new(node.target(), DialTimeouts::default());
+        let link = PeerLink::new(SystemHost::shared(), node.target(), DialTimeouts::default());
         let mut status = link.status();
         let (handle, stop) = StopHandle::new();
         let serve = |mut connection: Connection| async move {
@@ -215,7 +225,7 @@ async fn a_link_without_a_peer_shows_why() {
     soon(async {
         let addresses = vec![closed_port().to_string()];
         let target = DialTarget { addresses, key: key(NODE).public() };
-        let link = PeerLink::new(target, DialTimeouts::default());
+        let link = PeerLink::new(SystemHost::shared(), target, DialTimeouts::default());
         let mut status = link.status();
         let (handle, stop) = StopHandle::new();
         let serve = |_: Connection| async { Ok::<(), LinkError>(()) };
@@ -255,7 +265,9 @@ struct Node {
 
 impl Node {
     fn start(limits: ListenerLimits) -> Self {
-        let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], limits).unwrap();
+        let listener =
+            Listener::bind(&SystemHost::shared(), &[SocketAddr::from(([127, 0, 0, 1], 0))], limits)
+                .unwrap();
         let address = listener.addresses()[0];
         let (handle, stop): (StopHandle, Stop) = StopHandle::new();
         let (sender, connections) = mpsc::channel(4);
@@ -268,7 +280,7 @@ impl Node {
     }
 
     async fn dial(&self, local: &Local) -> Result<Connection, avid_net::DialError> {
-        dial(&self.target(), local, DialTimeouts::default()).await
+        dial(&SystemHost::shared(), &self.target(), local, DialTimeouts::default()).await
     }
 
     async fn accepted(&mut self) -> Connection {

@@ -17,7 +17,9 @@
 
 pub mod core;
 mod error;
+pub mod fact;
 mod shell;
 
 pub use error::NodeError;
-pub use shell::{Node, NodeConfig};
+pub use fact::{Fact, Observe};
+pub use shell::{Node, NodeConfig, open_data_dir};

@@ -15,27 +15,29 @@ mod write;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use avid_coding::merkle::{self, TreeKind};
 use avid_coding::stripe_coder::StripeCoder;
+use avid_net::host::{thread, work};
 use avid_net::{
-    self as net, Connection, Hello, Listener, ListenerLimits, Local, Refusal, Role, Stop,
-    StopHandle,
+    self as net, Connection, Hello, Host, Listener, ListenerLimits, Local, Refusal, Role, Stop,
+    StopHandle, Work,
 };
 use avid_protocol::authority::SignedGrant;
 use avid_protocol::clock::{Heartbeat, SignedHeartbeat};
 use avid_protocol::verify::Verifier;
 use avid_protocol::wire::{FRAME_VERSION, Message, RefusalCode};
-use avid_store::{RealDisk, Store, StoreConfig, StoreId};
+use avid_store::{Disk, RealDisk, Store, StoreConfig, StoreId};
 use avid_types::{ClusterConfig, Decoder, Digest, NodeId, PublicKey, SigningKey, Timestamp};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::Event;
 use crate::error::NodeError;
+use crate::fact::Observe;
 use crate::shell::engine::{Command, Engine};
 use crate::shell::ingest::Ingests;
 use crate::shell::peers::PeerBook;
@@ -60,8 +62,12 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// What a node is started with.
 #[derive(Debug)]
 pub struct NodeConfig {
-    /// Where everything durable lives; made if absent.
-    pub data_dir: PathBuf,
+    /// Where everything durable lives; [`open_data_dir`] opens a directory.
+    pub disk: Arc<dyn Disk>,
+    /// Time, randomness, threads and network.
+    pub host: Host,
+    /// Looks at what the node does.
+    pub observer: Option<Arc<dyn Observe>>,
     /// `host:port` each; nothing else is listened on.
     pub listen: Vec<String>,
     /// The agreed configuration.
@@ -77,6 +83,7 @@ pub struct NodeConfig {
 /// What every part of a node shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) host: Host,
     pub(crate) cluster: Arc<ClusterConfig>,
     pub(crate) node: NodeId,
     pub(crate) vote_key: SigningKey,
@@ -115,7 +122,7 @@ impl Shared {
         let latest = lived.map_or(Timestamp::ZERO, |(_, latest)| latest.reading);
         let heartbeat = Heartbeat {
             node: self.node,
-            reading: local_time().max(latest),
+            reading: self.host.wall_clock().max(latest),
             boot: self.store.boot(),
             position: self.store.journal().durable_position(),
         };
@@ -181,12 +188,6 @@ pub(crate) fn decode_grant(payload: &[u8]) -> Option<SignedGrant> {
     Some(grant)
 }
 
-/// The local clock. Only heartbeats and pauses use it; expiries compare with cluster time.
-pub(crate) fn local_time() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn stripe_node(left: &Digest, right: &Digest) -> Digest {
     merkle::node(TreeKind::Stripes, left, right)
 }
@@ -198,28 +199,30 @@ pub struct Node {
     stop: StopHandle,
     addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
-    engine: std::thread::JoinHandle<Result<(), NodeError>>,
+    engine: Work<Result<(), NodeError>>,
     halted: watch::Receiver<bool>,
 }
 
 impl Node {
-    /// Opens the data directory, listens and joins its peers. Must run within a tokio runtime.
+    /// Opens the store, listens and joins the peers. Must run within a tokio runtime.
     ///
     /// # Errors
     ///
     /// [`NodeError`]; nothing is left running then.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         check_identity(&config)?;
-        let addresses = resolve(&config.listen).await?;
-        let listener = Listener::bind(&addresses, listener_limits(&config.cluster))?;
-        let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || open_store(&data_dir)).await;
+        let addresses = resolve(&config.host, &config.listen).await?;
+        let listener = Listener::bind(&config.host, &addresses, listener_limits(&config.cluster))?;
+        let (disk, mut id) = (Arc::clone(&config.disk), [0; 16]);
+        config.host.random(&mut id).map_err(|_| NodeError::Random)?;
+        let opened = work(&config.host, async move { open_store(disk, StoreId(id)) }).await;
         let (store, position) = opened.map_err(|_| NodeError::Ended("opening the store"))??;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (stop, stopped) = StopHandle::new();
         let peers = PeerBook::load(&config.cluster, &store).map_err(NodeError::Record)?;
         let (engine, published, time) = Engine::new(&config, Arc::clone(&store), position, &peers)?;
         let shared = Arc::new(Shared {
+            host: config.host,
             coder: StripeCoder::new(config.cluster.params, config.cluster.suite),
             verifier: Mutex::new(Verifier::new(Arc::clone(&config.cluster))),
             cluster: config.cluster,
@@ -240,13 +243,12 @@ impl Node {
         });
         let (halt, halted) = watch::channel(false);
         let engine_shared = Arc::clone(&shared);
-        let engine = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || {
-                let result = engine.run(&engine_shared, inbox);
-                halt.send_replace(true);
-                result
-            })
+        let running = async move {
+            let result = engine.run(&engine_shared, inbox).await;
+            halt.send_replace(true);
+            result
+        };
+        let engine = thread(&shared.host, "engine", running)
             .map_err(|_| NodeError::Ended("starting the engine thread"))?;
         let addresses = listener.addresses();
         let mut tasks = JoinSet::new();
@@ -279,12 +281,7 @@ impl Node {
             self.tasks.shutdown().await;
         }
         drop(self.shared.commands.send(Command::Stop).await);
-        let engine = self.engine;
-        let joined = tokio::task::spawn_blocking(move || engine.join()).await;
-        match joined {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(NodeError::Ended("the engine thread")),
-        }
+        self.engine.await.unwrap_or(Err(NodeError::Ended("the engine thread")))
     }
 }
 
@@ -299,11 +296,11 @@ fn check_identity(config: &NodeConfig) -> Result<(), NodeError> {
     Ok(())
 }
 
-async fn resolve(listen: &[String]) -> Result<Vec<SocketAddr>, NodeError> {
+async fn resolve(host: &Host, listen: &[String]) -> Result<Vec<SocketAddr>, NodeError> {
     let mut addresses = Vec::new();
     for address in listen {
         let error = |source| NodeError::Resolve { address: address.clone(), source };
-        addresses.extend(tokio::net::lookup_host(address.as_str()).await.map_err(error)?);
+        addresses.extend(host.resolve(address).await.map_err(error)?);
     }
     Ok(addresses)
 }
@@ -315,14 +312,23 @@ fn listener_limits(cluster: &ClusterConfig) -> ListenerLimits {
     }
 }
 
-fn open_store(data_dir: &std::path::Path) -> Result<(Arc<Store>, u64), NodeError> {
-    let error = |source| NodeError::DataDir { path: data_dir.to_path_buf(), source };
-    let disk = RealDisk::open(data_dir).map_err(error)?;
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|_| NodeError::Random)?;
-    let store_config = StoreConfig::new(StoreId(id), stripe_node);
+/// Opens a directory as the disk of a node; makes it if absent.
+///
+/// # Errors
+///
+/// [`NodeError::DataDir`].
+pub async fn open_data_dir(host: &Host, path: &Path) -> Result<Arc<dyn Disk>, NodeError> {
+    let error = |source| NodeError::DataDir { path: path.to_path_buf(), source };
+    let opened = path.to_path_buf();
+    let disk = work(host, async move { RealDisk::open(&opened) }).await;
+    let disk = disk.map_err(|stopped| error(std::io::Error::other(stopped)))?;
+    Ok(Arc::new(disk.map_err(error)?))
+}
+
+fn open_store(disk: Arc<dyn Disk>, id: StoreId) -> Result<(Arc<Store>, u64), NodeError> {
+    let store_config = StoreConfig::new(id, stripe_node);
     let mut damaged = None;
-    let opened = Store::open(Arc::new(disk), &store_config, &mut |position, bytes| {
+    let opened = Store::open(disk, &store_config, &mut |position, bytes| {
         match crate::core::entry::Entry::from_bytes(bytes) {
             Ok(entry) => entry.index_writes(position),
             Err(error) => {
@@ -431,7 +437,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection) {
 async fn tick(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(TICK);
     let started = tokio::time::Instant::now();
-    let base = local_time();
+    let base = shared.host.wall_clock();
     let mut heartbeat_due = started;
     loop {
         tokio::select! {

@@ -212,7 +212,7 @@ impl Bench {
         let null = Path::new("/dev/null");
         let file = std::fs::File::options().write(true).open(null);
         let file = file.map_err(|source| CliError::file("open", null, &source))?;
-        let mut sink = avid_client::FileSink::new(file);
+        let mut sink = avid_client::FileSink::new(&avid_client::SystemHost::shared(), file);
         let read = self.client.retrieve(&wanted.object, None, &mut sink, &Silent).await;
         read.map_err(|error| failure::retrieve(&error, null))?;
         let written = sink.finish().await;

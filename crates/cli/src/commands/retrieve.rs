@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use avid_client::{
     Client, FileSink, NodeFault, ObjectRef, Progress, RetrieveError, RetrieveErrorKind,
-    RetrieveReport,
+    RetrieveReport, SystemHost,
 };
 use avid_types::PublicKey;
 use serde::Serialize;
@@ -212,7 +212,7 @@ pub(crate) async fn to_file(
     let untouched =
         |error: CliError| error.safe(format!("{} was not written or changed", path.display()));
     let (file, temporary) = temporary_beside(path).map_err(untouched)?;
-    let mut sink = FileSink::new(file);
+    let mut sink = FileSink::new(&SystemHost::shared(), file);
     let report = within_object(client, wanted, &mut sink, progress).await;
     let report = report.map_err(|error| untouched(failure::retrieve(&error, path)))?;
     let written = sink.finish().await;
@@ -272,7 +272,7 @@ async fn to_stream(
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<RetrieveReport, CliError> {
-    let mut sink = FileSink::new(stream);
+    let mut sink = FileSink::new(&SystemHost::shared(), stream);
     let report = within_object(client, wanted, &mut sink, progress).await;
     // Also after an error: what was verified is written before we say how much it was.
     let written = sink.finish().await;

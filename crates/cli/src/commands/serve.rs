@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use avid_node::{Node, NodeConfig, NodeError};
+use avid_net::SystemHost;
+use avid_node::{Node, NodeConfig, NodeError, open_data_dir};
 use avid_types::{ClusterConfig, NodeId};
 use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
@@ -55,10 +56,9 @@ struct Ready<'a> {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let interrupted = interruption()?;
     let exit_with_stdin = args.exit_with_stdin;
-    let config = settle(context, args)?;
+    let (config, data_dir) = settle(context, args).await?;
     let cluster = Arc::clone(&config.cluster);
     let id = config.node;
-    let data_dir = config.data_dir.clone();
     let mut node = Node::start(config).await.map_err(|error| failure::node(&error, &data_dir))?;
     announce(context, &cluster, id, &node)?;
     let reason = tokio::select! {
@@ -79,7 +79,7 @@ fn halted(error: &NodeError, data_dir: &Path) -> CliError {
 }
 
 /// Everything a node needs, from flags, settings file, environment and defaults.
-fn settle(context: &Context, args: Args) -> Result<NodeConfig, CliError> {
+async fn settle(context: &Context, args: Args) -> Result<(NodeConfig, PathBuf), CliError> {
     let settings = match &args.config {
         Some(path) => NodeSettings::load(path)?,
         None => NodeSettings::default(),
@@ -110,14 +110,19 @@ fn settle(context: &Context, args: Args) -> Result<NodeConfig, CliError> {
         check_address(address)?;
     }
     let data_dir = args.data.or(settings.data).unwrap_or_else(|| PathBuf::from(DATA_PATH_DEFAULT));
-    Ok(NodeConfig {
-        data_dir,
+    let host = SystemHost::shared();
+    let disk = open_data_dir(&host, &data_dir).await;
+    let config = NodeConfig {
+        disk: disk.map_err(|error| failure::node(&error, &data_dir))?,
+        host,
+        observer: None,
         listen,
         cluster: Arc::new(cluster),
         node,
         vote_key: key.value.vote_seed.key(),
         transport_key: key.value.transport_seed.key(),
-    })
+    };
+    Ok((config, data_dir))
 }
 
 /// Which member of the cluster a key belongs to.

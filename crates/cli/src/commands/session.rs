@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use avid_client::{Client, ClientConfig, ObjectRef, Timeouts};
+use avid_client::{Client, ClientConfig, ObjectRef, SystemHost, Timeouts};
 use avid_types::{ClusterConfig, NodeId, ObjectName, PublicKey, Timestamp};
 
 use crate::app::Context;
@@ -89,8 +89,8 @@ pub(crate) fn client_of(
         denied(format!("the grant of this client key does not fit: {error}"))
             .hint("key, grant and cluster file belong together; ask the operator for a new grant")
     })?;
-    let timeouts = Timeouts::default();
-    Ok(Client::new(ClientConfig { cluster, key: signing, grant, addresses, timeouts }))
+    let (timeouts, host) = (Timeouts::default(), SystemHost::shared());
+    Ok(Client::new(ClientConfig { cluster, key: signing, grant, addresses, timeouts, host }))
 }
 
 fn denied(message: String) -> CliError {

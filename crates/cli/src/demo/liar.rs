@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use avid_net::{
     Connection, DialTarget, DialTimeouts, FrameReader, FrameWriter, Hello, LinkError, Listener,
-    ListenerLimits, Local, Refusal, RefusalCode, Role, StopHandle, dial,
+    ListenerLimits, Local, Refusal, RefusalCode, Role, StopHandle, SystemHost, dial,
 };
 use avid_protocol::wire::kind;
 use avid_types::{Encoder, NodeId, PublicKey};
@@ -62,7 +62,7 @@ impl Liar {
         let (config, secret) = (cluster.config(), cluster.node_key(node)?);
         let address = secret.address.parse::<SocketAddr>();
         let address = address.map_err(|_| CliError::new(Kind::Other, "no loopback address"))?;
-        let listener = Listener::bind(&[address], ListenerLimits::default())
+        let listener = Listener::bind(&SystemHost::shared(), &[address], ListenerLimits::default())
             .map_err(|error| CliError::local(crate::error::chain(&error)))?;
         let local = |key, role, payload| Local {
             key,
@@ -146,7 +146,9 @@ async fn serve(mask: Arc<Mask>, mut connections: mpsc::Receiver<Connection>) {
 }
 
 async fn relay(mask: &Mask, victim: Connection) -> Result<(), LinkError> {
-    let Ok(real) = dial(&mask.target, &mask.client, DialTimeouts::default()).await else {
+    let Ok(real) =
+        dial(&SystemHost::shared(), &mask.target, &mask.client, DialTimeouts::default()).await
+    else {
         return Ok(());
     };
     let (_, mut questions, mut lies) = victim.split();

@@ -4,7 +4,7 @@
 //! one buffer:  | data 0 | data 1 | .. | data m-1 | parity m | .. | parity n-1 |
 //!                chunk_bytes each; data is the stripe's bytes as read, zero padded
 //! ```
-//! Runs on a blocking thread. A stripe shorter than m × L ends the object; one of exactly that
+//! Runs beside the tasks that send. A stripe shorter than m × L ends the object; one of exactly that
 //! length may be the last, and then the next read finds nothing.
 //!
 //! Spec: docs/protocol.md sections 1.2 and 2.5.
@@ -12,13 +12,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use avid_coding::merkle::stripe_leaf;
 use avid_coding::{MerkleBuilder, StripeCoder, TreeKind};
 use avid_protocol::wire::ChunkPrefix;
 use avid_types::{Digest, Slot, StripeIndex};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::disperse::error::DisperseError;
@@ -89,16 +90,16 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Codes the whole source. Blocks.
-    pub(super) fn run(mut self, mut source: OpenSource) -> Result<Encoded, DisperseError> {
+    /// Codes the whole source. Computes for long and reads files: work that may block.
+    pub(super) async fn run(mut self, mut source: OpenSource) -> Result<Encoded, DisperseError> {
         let started = Instant::now();
         let mut tree = MerkleBuilder::new(TreeKind::Stripes);
         let stripe_bytes = self.chunk_bytes * self.coder.params().m();
         let mut object_bytes: u64 = 0;
         loop {
-            let mut buffer = self.wait_for_buffer(started, tree.count())?;
+            let mut buffer = self.wait_for_buffer(started, tree.count()).await?;
             let all = buffer.prepare(self.chunk_bytes * self.coder.params().n());
-            let filled = source.fill(all.get_mut(..stripe_bytes).unwrap_or_default())?;
+            let filled = source.fill(all.get_mut(..stripe_bytes).unwrap_or_default()).await?;
             object_bytes = object_bytes.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
             if object_bytes > self.object_bytes_max {
                 return Err(SourceError::TooLong { max: self.object_bytes_max }.into());
@@ -118,7 +119,7 @@ impl Encoder {
         Ok(Encoded { object_bytes, stripes: tree.count(), root: tree.root() })
     }
 
-    fn wait_for_buffer(
+    async fn wait_for_buffer(
         &mut self,
         started: Instant,
         produced: u64,
@@ -127,7 +128,7 @@ impl Encoder {
             if self.stop.load(Ordering::Acquire) {
                 return Err(DisperseError::Encoder("the write failed".to_owned()));
             }
-            if let Some(buffer) = self.buffers.take_within(TICK) {
+            if let Some(buffer) = self.buffers.take_within(TICK).await {
                 return Ok(buffer);
             }
             let standings: Vec<Standing> = self

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use avid_net::host::{Work, work};
 use avid_protocol::certificate::Predecessor;
 use avid_protocol::object::{SealBundle, SignedOpen};
 use avid_types::limits::WRITER_WINDOW_STRIPES;
 use avid_types::{NodeId, Slot};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::buffer::BufferPool;
 use crate::client::Shared;
@@ -50,7 +51,7 @@ pub(super) struct Streaming {
     pub(super) nodes: BTreeMap<Slot, NodeId>,
     pub(super) seal: watch::Sender<Option<Arc<SealBundle>>>,
     /// Votes that came before anybody asked for them; there are none before SEAL.
-    encoding: JoinHandle<Result<Encoded, DisperseError>>,
+    encoding: Work<Result<Encoded, DisperseError>>,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     _senders: JoinSet<()>,
@@ -96,7 +97,7 @@ impl Streaming {
         }
         let (done, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let encoder = encoder(shared, lanes, object_bytes_max, (&done, &stop));
-        let encoding = tokio::task::spawn_blocking(move || encoder.run(source));
+        let encoding = work(&shared.host, encoder.run(source));
         let shared = Arc::clone(shared);
         let failed = BTreeMap::new();
         Self { shared, events, failed, nodes, seal, encoding, done, stop, _senders: senders }
@@ -108,6 +109,7 @@ impl Streaming {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
+                biased;
                 encoded = &mut self.encoding => {
                     tell(progress, &self.done, &mut told);
                     return encoded.unwrap_or_else(|e| Err(DisperseError::Encoder(e.to_string())));
@@ -206,11 +208,12 @@ pub(super) async fn digest(
 ) -> Result<Encoded, DisperseError> {
     let (done, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
     let encoder = encoder(shared, Vec::new(), object_bytes_max, (&done, &stop));
-    let mut encoding = tokio::task::spawn_blocking(move || encoder.run(source));
+    let mut encoding = work(&shared.host, encoder.run(source));
     let mut told = 0;
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
+            biased;
             encoded = &mut encoding => {
                 tell(progress, &done, &mut told);
                 return encoded.unwrap_or_else(|e| Err(DisperseError::Encoder(e.to_string())));

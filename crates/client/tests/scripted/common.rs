@@ -10,7 +10,7 @@ use std::time::Duration;
 use avid_client::{Client, ClientConfig, ObjectRef, Timeouts};
 use avid_coding::merkle::{paths_of, stripe_leaf};
 use avid_coding::{Fpcc, MerkleBuilder, MerklePath, StripeCoder, TreeKind};
-use avid_net::{Connection, Hello, Listener, ListenerLimits, Local, Role, StopHandle};
+use avid_net::{Connection, Hello, Listener, ListenerLimits, Local, Role, StopHandle, SystemHost};
 use avid_protocol::certificate::{CommitProof, QuorumCert};
 use avid_protocol::object::{Manifest, OrderKind, OwnerOrder, SealBundle, SignedOpen};
 use avid_protocol::statement::{Statement, StatementKind};
@@ -180,7 +180,8 @@ impl World {
     pub(crate) fn up(self: &Arc<Self>, node: NodeId) {
         let reserved = self.peers[node.index()].reserved.lock().unwrap().take();
         let address = reserved.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
-        let listener = Listener::bind(&[address], ListenerLimits::default()).unwrap();
+        let listener =
+            Listener::bind(&SystemHost::shared(), &[address], ListenerLimits::default()).unwrap();
         self.addresses.lock().unwrap().insert(node, listener.addresses()[0]);
         let (stop, stopped) = StopHandle::new();
         *self.peers[node.index()].stop.lock().unwrap() = Some(stop);
@@ -283,6 +284,7 @@ impl World {
             grant: None,
             addresses: addresses.iter().map(|(node, a)| (*node, a.to_string())).collect(),
             timeouts,
+            host: SystemHost::shared(),
         })
     }
 

@@ -25,6 +25,7 @@ use avid_types::{ClusterId, DecodeError, Decoder, Digest, Encoder, Epoch, Public
 
 use crate::error::{HandshakeError, Retry};
 use crate::frame::HANDSHAKE_PAYLOAD_BYTES_MAX;
+use crate::host::Host;
 
 /// Frame type of HELLO.
 pub const KIND_HELLO: u8 = 0xf0;
@@ -67,14 +68,14 @@ pub enum Side {
 pub struct HelloNonce(pub [u8; 32]);
 
 impl HelloNonce {
-    /// Draws a nonce from the operating system.
+    /// Draws a nonce.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Random`] if it has none to give.
-    pub fn draw() -> Result<Self, HandshakeError> {
+    pub fn draw(host: &Host) -> Result<Self, HandshakeError> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(HandshakeError::Random)?;
+        host.random(&mut bytes).map_err(HandshakeError::Random)?;
         Ok(Self(bytes))
     }
 }

@@ -12,7 +12,7 @@
 //! Bounds: one request in memory; streams as in `ingest` and `getfrag`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use avid_net::{Connection, FrameHeader, FrameReader, FrameWriter, LinkError};
 use avid_protocol::authority::Rights;
@@ -25,6 +25,7 @@ use avid_store::FragmentKey;
 use avid_types::limits::{CLIENT_IDLE_MAX, PENDING_WAIT_MAX};
 use avid_types::{Nonce, ObjectName, PublicKey, StripeIndex, Timestamp, UploadId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::core::{Denial, Event};
 use crate::shell::engine::{Command, OwnVote};

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::core::entry::{self, Entry, OPEN_PREFIX, sequence_key, sequence_of};
 use crate::core::{Core, Denial, Effects, Event, Records};
 use crate::error::NodeError;
+use crate::fact::{Fact, Observe};
 use crate::shell::peers::PeerBook;
 use crate::shell::{NodeConfig, Shared};
 
@@ -119,6 +120,7 @@ pub(crate) struct Engine {
     vote_key: SigningKey,
     watchers: BTreeMap<UploadId, Vec<mpsc::Sender<OwnVote>>>,
     faults: BTreeMap<NodeId, u64>,
+    observer: Option<Arc<dyn Observe>>,
     published: watch::Sender<u64>,
     time: watch::Sender<Timestamp>,
     /// Whether this node votes; its votes of earlier boots count once it does.
@@ -161,6 +163,7 @@ impl Engine {
             vote_key: config.vote_key.clone(),
             watchers: BTreeMap::new(),
             faults: BTreeMap::new(),
+            observer: config.observer.clone(),
             published,
             time,
             voting: false,
@@ -185,7 +188,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn run(
+    pub(crate) async fn run(
         mut self,
         shared: &Shared,
         mut inbox: mpsc::Receiver<Command>,
@@ -193,7 +196,7 @@ impl Engine {
         let mut batch = Vec::new();
         let mut going_on = true;
         while going_on {
-            if inbox.blocking_recv_many(&mut batch, BATCH_MAX) == 0 {
+            if inbox.recv_many(&mut batch, BATCH_MAX).await == 0 {
                 break;
             }
             going_on = self.round(shared, &mut batch)?;
@@ -292,9 +295,11 @@ impl Engine {
         for fault in effects.faults {
             tracing::warn!(node = %fault.node, fault = %fault.kind, "peer misbehaved");
             *self.faults.entry(fault.node).or_default() += 1;
+            self.tell(Fact::Fault(&fault));
         }
         for upload in effects.bound_exceeded {
             tracing::error!(%upload, "two contents of one upload are certified: more than f nodes lie");
+            self.tell(Fact::BoundExceeded(upload));
         }
     }
 
@@ -336,6 +341,9 @@ impl Engine {
         let mut writes = Vec::new();
         for (entry, position) in entries.iter().zip(&positions) {
             writes.extend(self.index_writes(entry, *position));
+            if let Entry::Upload(upload, record) = entry {
+                self.tell(Fact::Recorded(*upload, record));
+            }
             if let Entry::Heartbeat(heartbeat) = entry {
                 let mut peers = shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
                 peers.remember(*heartbeat);
@@ -365,7 +373,17 @@ impl Engine {
                 distinct.push(*statement);
             }
         }
-        sign_statements(&self.cluster, &self.vote_key, &distinct)
+        let votes = sign_statements(&self.cluster, &self.vote_key, &distinct);
+        for vote in &votes {
+            self.tell(Fact::Signed(vote));
+        }
+        votes
+    }
+
+    fn tell(&self, fact: Fact<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.on_fact(self.core.node(), fact);
+        }
     }
 
     fn tell_watchers(&mut self, vote: &SignedVote) {
@@ -402,9 +420,11 @@ impl Engine {
             let Some(slot) = self.cluster.slot_of(upload, self.core.node()) else {
                 continue;
             };
-            if let Err(error) = self.store.fragments().remove(FragmentKey { upload, slot }) {
+            let key = FragmentKey { upload, slot };
+            if let Err(error) = self.store.fragments().remove(key) {
                 tracing::warn!(%upload, %error, "fragment could not be removed");
             }
+            self.tell(Fact::FragmentDropped(key));
         }
     }
 
@@ -456,11 +476,14 @@ impl Engine {
         &mut self,
         upload: UploadId,
     ) -> Result<(Vec<SignedVote>, Option<UploadRecord>), String> {
-        let store = Arc::clone(&self.store);
+        let (store, node) = (Arc::clone(&self.store), self.core.node());
         let Some(view) = self.core.view(&IndexRecords(&store), upload)? else {
             return Ok((Vec::new(), None));
         };
         for vote in sign_statements(&self.cluster, &self.vote_key, &view.missing) {
+            if let Some(observer) = &self.observer {
+                observer.on_fact(node, Fact::Signed(&vote));
+            }
             view.own.insert(vote.statement.kind, vote);
         }
         let promised = view.machine.promised();

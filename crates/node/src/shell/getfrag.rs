@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use avid_coding::fpcc::Fpcc;
 use avid_coding::merkle::{MerklePath, path_positions, stripe_leaf};
+use avid_net::host::work;
 use avid_net::{FrameWriter, LinkError};
 use avid_protocol::record::{Phase, UploadRecord};
 use avid_protocol::wire::{ChunkPrefix, FRAME_VERSION, FragPrefix, Message, RefusalCode, kind};
@@ -66,7 +67,8 @@ pub(crate) async fn send(
     let _place = shared.readers.acquire().await;
     let (frags, mut inbox) = mpsc::channel(CHUNKS_IN_FLIGHT_MAX - 2);
     let worker = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || read_run(&worker, key, first, count, &frags));
+    let reading = async move { read_run(&worker, key, first, count, &frags).await };
+    drop(work(&shared.host, reading));
     let mut bytes = 0;
     while let Some(frag) = inbox.recv().await {
         match frag {
@@ -92,7 +94,7 @@ pub(crate) async fn send(
     Ok(bytes)
 }
 
-fn read_run(
+async fn read_run(
     shared: &Shared,
     key: FragmentKey,
     first: StripeIndex,
@@ -101,7 +103,7 @@ fn read_run(
 ) {
     let reader = match shared.store.fragments().open_fragment(key) {
         Ok(reader) => reader,
-        Err(error) => return drop(frags.blocking_send(Err(error))),
+        Err(error) => return drop(frags.send(Err(error)).await),
     };
     let capacity = usize::try_from(reader.info().shape.chunk_bytes).unwrap_or(usize::MAX);
     let buffers = BufferPool::new(CHUNKS_IN_FLIGHT_MAX + 1, capacity);
@@ -109,7 +111,7 @@ fn read_run(
         let stripe = first.0.saturating_add(offset);
         let frag = read_chunk(shared, &reader, &buffers, stripe);
         let failed = frag.is_err();
-        if frags.blocking_send(frag).is_err() || failed {
+        if frags.send(frag).await.is_err() || failed {
             return;
         }
     }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use avid_coding::fpcc::Fpcc;
 use avid_coding::merkle::{MerkleBuilder, TreeKind, stripe_leaf};
+use avid_net::host::{Work, work};
 use avid_net::{FrameReader, LinkError};
 use avid_protocol::object::{SignedOpen, VerifiedSeal};
 use avid_protocol::wire::{ChunkPrefix, Opened, RefusalCode};
@@ -258,7 +259,7 @@ struct Job {
 /// A stream of chunks into one fragment.
 pub(crate) struct Stream {
     jobs: Option<mpsc::Sender<Job>>,
-    worker: tokio::task::JoinHandle<(Partial, Result<(), IngestError>)>,
+    worker: Work<(Partial, Result<(), IngestError>)>,
     buffers: BufferPool,
     fpcc_bytes: usize,
     chunk_bytes_max: u32,
@@ -271,8 +272,8 @@ impl Stream {
         let (jobs, inbox) = mpsc::channel(CHUNKS_IN_FLIGHT_MAX - 2);
         let kept = partial.tree.count();
         let worker_shared = Arc::clone(shared);
-        let worker =
-            tokio::task::spawn_blocking(move || work(&worker_shared, slot, partial, inbox));
+        let receiving = async move { receive(&worker_shared, slot, partial, inbox).await };
+        let worker = work(&shared.host, receiving);
         let capacity = usize::try_from(shared.cluster.chunk_bytes).unwrap_or(usize::MAX);
         Self {
             jobs: Some(jobs),
@@ -356,14 +357,14 @@ impl Stream {
     }
 }
 
-fn work(
+async fn receive(
     shared: &Shared,
     slot: Slot,
     mut partial: Partial,
     mut inbox: mpsc::Receiver<Job>,
 ) -> (Partial, Result<(), IngestError>) {
     let mut is_first = true;
-    while let Some(job) = inbox.blocking_recv() {
+    while let Some(job) = inbox.recv().await {
         let result = take_chunk(shared, slot, &mut partial, &job, is_first);
         if result.is_err() {
             return (partial, result);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avid_net::{
-    Connection, DialTarget, DialTimeouts, FrameReader, FrameWriter, LinkError, PeerLink,
+    Connection, DialTarget, DialTimeouts, FrameReader, FrameWriter, Host, LinkError, PeerLink,
 };
 use avid_protocol::record::Phase;
 use avid_protocol::wire::{FRAME_VERSION, Message, Pulled, kind};
@@ -29,7 +29,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(shared: Arc<Shared>, peer: NodeId, member: MemberConfig) {
     let target = DialTarget { addresses: vec![member.address], key: member.transport_key };
-    let link = PeerLink::new(target, DialTimeouts::default());
+    let link = PeerLink::new(Arc::clone(&shared.host), target, DialTimeouts::default());
     shared
         .links
         .lock()
@@ -43,13 +43,14 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: NodeId, member: MemberConfig)
         hello.local(hello_bytes)
     };
     let serve = |connection| serve(Arc::clone(&shared), peer, connection);
-    link.run(stop, local, jitter, serve).await;
+    let host = Arc::clone(&shared.host);
+    link.run(stop, local, move || jitter(&host), serve).await;
 }
 
-fn jitter() -> u32 {
+fn jitter(host: &Host) -> u32 {
     let mut bytes = [0; 4];
     // Without randomness the pauses are merely equal.
-    if getrandom::fill(&mut bytes).is_err() {
+    if host.random(&mut bytes).is_err() {
         return 0;
     }
     u32::from_le_bytes(bytes)

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use avid_net::host::work;
 use avid_net::{FrameHeader, LinkError};
 use avid_protocol::certificate::{CommitProof, Predecessor};
 use avid_protocol::object::{Manifest, SealBundle, SignedOpen, VerifiedOpen, VerifiedSeal};
@@ -179,7 +180,7 @@ impl Session {
             return self.end(stopping());
         };
         let description = seal.clone();
-        let finished = tokio::task::spawn_blocking(move || partial.finish(&description)).await;
+        let finished = work(&self.shared.host, async move { partial.finish(&description) }).await;
         match finished {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => return self.end(refusal),
@@ -321,7 +322,8 @@ impl Session {
         // Reads and hashes a whole fragment: few at a time, whoever asks.
         let _place = self.shared.checkers.acquire().await;
         let shared = Arc::clone(&self.shared);
-        let check = tokio::task::spawn_blocking(move || getfrag::is_whole(&shared, upload, slot));
+        let check =
+            work(&self.shared.host, async move { getfrag::is_whole(&shared, upload, slot) });
         // What cannot be read now is neither whole nor lost.
         let Ok(Ok(whole)) = check.await else {
             return false;

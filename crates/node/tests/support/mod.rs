@@ -9,8 +9,8 @@ use std::time::Duration;
 use avid_coding::fpcc::Fpcc;
 use avid_coding::merkle::{MerkleBuilder, TreeKind, check_stripe_path, stripe_leaf};
 use avid_coding::stripe_coder::StripeCoder;
-use avid_net::{Connection, DialTarget, DialTimeouts, Local, Role, dial};
-use avid_node::{Node, NodeConfig};
+use avid_net::{Connection, DialTarget, DialTimeouts, Local, Role, SystemHost, dial};
+use avid_node::{Node, NodeConfig, open_data_dir};
 use avid_protocol::authority::{Grant, Rights};
 use avid_protocol::certificate::Predecessor;
 use avid_protocol::object::{Manifest, ObjectId, Open, SealBundle, SignedOpen};
@@ -77,8 +77,11 @@ impl Cluster {
     }
 
     pub(crate) async fn start_node(&mut self, node: NodeId) {
+        let host = SystemHost::shared();
         let config = NodeConfig {
-            data_dir: self.data_dir(node),
+            disk: open_data_dir(&host, &self.data_dir(node)).await.unwrap(),
+            host,
+            observer: None,
             listen: vec![self.config.members[node.index()].address.clone()],
             cluster: Arc::clone(&self.config),
             node,
@@ -135,7 +138,7 @@ impl Cluster {
         let member = &self.config.members[node.index()];
         let target =
             DialTarget { addresses: vec![member.address.clone()], key: member.transport_key };
-        dial(&target, &local, DialTimeouts::default()).await
+        dial(&SystemHost::shared(), &target, &local, DialTimeouts::default()).await
     }
 
     pub(crate) fn object(&self, name: &str, bytes: &[u8]) -> Object {
