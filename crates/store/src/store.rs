@@ -212,6 +212,8 @@ impl Store {
         replay: &mut dyn FnMut(u64, &[u8]) -> Vec<IndexWrite>,
     ) -> Result<(StoreId, Index, Journal, u64), StoreError> {
         let index_path = PathBuf::from(INDEX_NAME);
+        // A process killed at the end of a creation may never have synced the identity's name.
+        disk.sync_dir(Path::new(""))?;
         if !disk.list(Path::new(""))?.iter().any(|name| name == INDEX_NAME) {
             return Err(StoreError::Damaged("index file is missing"));
         }

@@ -54,6 +54,9 @@ pub(super) fn recover(
         let has_successor = index < newest || headless;
         next_position = replay_segment(segment, config.store, has_successor, replay)?;
     }
+    // A process killed while it made the newest segment may never have synced its name; without this
+    // a later power cut takes the file, and with it all that is synced into it from now on.
+    disk.sync_dir(&config.dir).map_err(JournalError::io("sync", &config.dir))?;
     Ok(Recovered { segments, next_position, headless })
 }
 
@@ -158,7 +161,7 @@ fn replay_segment(
     Ok(position)
 }
 
-/// Cuts what a torn batch left and makes the last good batch durable for certain.
+/// Cuts what a torn batch left and makes the last good batch, or the header, durable for certain.
 fn settle(
     segment: &Segment,
     store: StoreId,
@@ -171,16 +174,21 @@ fn settle(
         cut.map_err(JournalError::io("cut", &segment.path))?;
         tracing::info!(path = %segment.path.display(), offset = segment.end, "torn batch cut");
     }
-    if let Some((offset, header)) = last_batch {
-        // The bytes may sit in the page cache only, even marked clean if a sync of the previous
-        // process failed; writing them again makes the sync below mean something.
-        if read_batch(segment, store, offset, body)?.is_some() {
+    // What was read may sit in the page cache only, even marked clean if a sync of the previous
+    // process failed; writing it again makes the sync below mean something. Whatever stands before
+    // it was followed by a sync that returned.
+    let again = match last_batch {
+        None => Some((0, format::encode_segment_header(store, segment.first_position))),
+        Some((offset, header)) => read_batch(segment, store, offset, body)?.map(|_| {
             let mut bytes = header.encode(store, offset);
             bytes.append(body);
             bytes.resize(to_usize(header.span()), 0);
-            let written = segment.file.write_at(offset, &bytes);
-            written.map_err(JournalError::io("write", &segment.path))?;
-        }
+            (offset, bytes)
+        }),
+    };
+    if let Some((offset, bytes)) = again {
+        let written = segment.file.write_at(offset, &bytes);
+        written.map_err(JournalError::io("write", &segment.path))?;
     }
     segment.file.sync().map_err(JournalError::io("sync", &segment.path))
 }

@@ -91,8 +91,9 @@ impl OperationKind {
 pub enum Verdict {
     /// It is carried out.
     Go,
-    /// It fails and nothing happened. A failed sync loses the unsynced changes for ever, while
-    /// readers go on seeing them (the kernel marks the pages clean).
+    /// It fails and nothing happened. A failed sync of a file loses the unsynced changes for ever,
+    /// while readers go on seeing them (the kernel marks the pages clean); that of a directory
+    /// leaves them unsynced.
     Fail(io::ErrorKind),
     /// It fails, and yet happened: of a write the first half, of a sync the older half of the
     /// unsynced changes, anything else wholly. A read or list only fails.

@@ -46,16 +46,17 @@ impl Names {
         }
     }
 
-    /// A sync that failed: of the directory's changes the older half at most ever happens.
-    pub(super) fn fail_sync(&mut self, dir: &Path, is_halfway: bool) {
+    /// A sync that failed halfway: the older half of the directory's changes is durable, the others
+    /// stay open. A file system whose metadata cannot be written stops; it does not forget in silence.
+    pub(super) fn sync_halfway(&mut self, dir: &Path) {
         let touching = self.pending.iter().filter(|change| change.touches(dir)).count();
-        let mut left = if is_halfway { touching.div_ceil(2) } else { 0 };
+        let mut left = touching.div_ceil(2);
         for change in std::mem::take(&mut self.pending) {
-            if !change.touches(dir) {
-                self.pending.push(change);
-            } else if left > 0 {
+            if left > 0 && change.touches(dir) {
                 left -= 1;
                 change.apply(&mut self.durable);
+            } else {
+                self.pending.push(change);
             }
         }
     }

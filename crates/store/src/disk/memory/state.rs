@@ -244,9 +244,8 @@ impl State {
         self.check_directory(dir)?;
         match fate {
             Fate::Happens => self.names.sync(dir),
-            Fate::Lost => {}
-            Fate::Fails(_) => self.names.fail_sync(dir, false),
-            Fate::HappensAndFails(_) => self.names.fail_sync(dir, true),
+            Fate::Lost | Fate::Fails(_) => {}
+            Fate::HappensAndFails(_) => self.names.sync_halfway(dir),
         }
         outcome(fate)
     }

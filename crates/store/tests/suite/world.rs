@@ -1,97 +1,29 @@
-//! Stops the world after every change of stored state, loses or tears what was not synced, and checks
-//! that the store kept what it promised and shows nothing half-done (docs/protocol.md scenario 23).
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "in a test a panic is the report"
-)]
+//! A script of a store's life, what the store promised on the way, and the checks that it kept it.
 
-use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use avid_store::disk::memory::{CrashChoice, Fault, MemoryDisk};
+use avid_store::disk::memory::MemoryDisk;
 use avid_store::{
-    FragmentKey, FragmentShape, IndexWrite, Recovery, Store, StoreConfig, StoreError, StoreId,
-    Table,
+    Disk, FragmentError, FragmentKey, FragmentReader, FragmentShape, IndexWrite, Recovery, Store,
+    StoreConfig, StoreError, StoreId, Table,
 };
 use avid_types::{Digest, Slot, UploadId};
 
-const CHOICES: [CrashChoice; 6] = [
-    CrashChoice::DropAll,
-    CrashChoice::KeepAll,
-    CrashChoice::Tear(1),
-    CrashChoice::Tear(2),
-    CrashChoice::Tear(3),
-    CrashChoice::Tear(4),
-];
 const SHAPE: FragmentShape = FragmentShape { chunk_bytes: 5000, fpcc_bytes: 100 };
 const KEY: FragmentKey = FragmentKey { upload: UploadId([0xab; 32]), slot: Slot(4) };
-
-#[test]
-fn a_crash_after_any_change_loses_no_promise_and_shows_nothing_half_done() {
-    let changes = script_changes();
-    for at in 0..changes {
-        for choice in CHOICES {
-            let disk = MemoryDisk::new();
-            let mut world = World::default();
-            disk.fail_at(at, Fault::Crash);
-            // The database hides what fails while it is closed.
-            let _ = world.run(&disk);
-            assert!(disk.is_down(), "change {at} of {changes} must have struck");
-            disk.crash(choice);
-            world.check(&disk, &format!("change {at}, {choice:?}"));
-        }
-    }
-}
-
-#[test]
-fn a_second_crash_during_recovery_changes_nothing() {
-    let changes = script_changes();
-    for at in (0..changes).step_by(9) {
-        for second in 0..60 {
-            let disk = MemoryDisk::new();
-            let mut world = World::default();
-            disk.fail_at(at, Fault::Crash);
-            let _ = world.run(&disk);
-            assert!(disk.is_down());
-            disk.crash(CrashChoice::Tear(at));
-            disk.fail_at(disk.operations() + second, Fault::Crash);
-            let reopened = open(&disk).map(|(_, recovery)| recovery.boot);
-            if let Ok(boot) = reopened {
-                world.boot = boot;
-            }
-            disk.crash(CrashChoice::Tear(second));
-            world.check(&disk, &format!("change {at}, then {second}"));
-        }
-    }
-}
-
-#[test]
-fn an_error_at_any_change_loses_no_promise() {
-    let changes = script_changes();
-    for at in 0..changes {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
-            let disk = MemoryDisk::new();
-            let mut world = World::default();
-            disk.fail_at(at, Fault::Error(kind));
-            // Some errors are survived: a temporary file that could not be removed, for one.
-            let _ = world.run(&disk);
-            disk.crash(CrashChoice::Tear(at));
-            world.check(&disk, &format!("change {at}, {kind:?}"));
-        }
-    }
-}
+const STRIPES: u64 = 3;
+/// Records of one batch.
+pub(crate) const BATCH: u64 = 3;
 
 /// What the store has promised so far, and what it may or may not have done.
-#[derive(Debug, Default)]
-struct World {
-    boot: u64,
+#[derive(Debug, Default, Clone)]
+pub(crate) struct World {
+    pub(crate) boot: u64,
     /// Records appended, by position.
     appended: Vec<Vec<u8>>,
     /// Records below this were synced.
-    synced: u64,
+    pub(crate) synced: u64,
     fragment: Fragment,
 }
 
@@ -104,7 +36,8 @@ enum Fragment {
 }
 
 impl World {
-    fn run(&mut self, disk: &MemoryDisk) -> Result<(), StoreError> {
+    /// The whole script: every operation of a store, and a restart.
+    pub(crate) fn run(&mut self, disk: &MemoryDisk) -> Result<(), StoreError> {
         let (store, recovery) = open(disk)?;
         self.boot = recovery.boot;
         for round in 0..6_u8 {
@@ -126,14 +59,26 @@ impl World {
             }
         }
         drop(store);
+        self.go_on(disk, 6..7)
+    }
+
+    /// A further life of the store on the disk: a batch of records per round.
+    pub(crate) fn go_on(
+        &mut self,
+        disk: &MemoryDisk,
+        rounds: std::ops::Range<u8>,
+    ) -> Result<(), StoreError> {
         let (store, recovery) = open(disk)?;
         self.boot = recovery.boot;
-        self.vote(&store, 6)
+        // What was never promised may be there or not: from here on it is one or the other.
+        self.appended.truncate(index(recovery.journal_position));
+        rounds.into_iter().try_for_each(|round| self.vote(&store, round))
     }
 
     fn vote(&mut self, store: &Store, round: u8) -> Result<(), StoreError> {
         let first = self.appended.len();
-        for number in 0..3_u8 {
+        for number in 0..BATCH {
+            let number = u8::try_from(number).unwrap();
             let record = [vec![round, number], vec![round; 1700 * usize::from(number)]].concat();
             self.appended.push(record.clone());
             store.append(&record)?;
@@ -150,36 +95,51 @@ impl World {
         u64::try_from(self.appended.len()).unwrap()
     }
 
-    fn check(&self, disk: &MemoryDisk, case: &str) {
+    /// Every promise was kept, and the store works on, over another crash.
+    pub(crate) fn check(&self, disk: &MemoryDisk, case: &str) {
         let (store, recovery) = open(disk).unwrap_or_else(|error| panic!("{case}: {error:?}"));
         assert!(recovery.boot > self.boot, "{case}: boot {} again", self.boot);
         let end = recovery.journal_position;
         assert!(self.synced <= end && end <= self.records(), "{case}: ends at {end}");
-        self.check_index(&store, end, case);
-        let first = store.journal().first_position();
-        let kept = store.journal().read_from(first, usize::MAX).unwrap();
-        assert_eq!(kept.len(), index(end - first), "{case}");
-        for (position, record) in kept {
-            assert!(record == self.appended[index(position)], "{case}: record {position}");
-        }
+        self.check_contents(&store, end, case);
         self.check_fragment(&store, case);
         assert_eq!(store.append(b"next").unwrap(), end, "{case}");
         store.sync().unwrap();
         drop(store);
-        disk.crash(CrashChoice::DropAll);
+        disk.crash(avid_store::disk::memory::CrashChoice::DropAll);
         let (store, again) = open(disk).unwrap_or_else(|error| panic!("{case}: {error:?}"));
         assert_eq!(again.journal_position, end + 1, "{case}");
         assert_eq!(store.index().get(Table::Uploads, b"next").unwrap().unwrap(), end.to_le_bytes());
     }
 
-    fn check_index(&self, store: &Store, end: u64, case: &str) {
+    /// After damage the store refuses, or what it shows is true; returns where its journal ends.
+    pub(crate) fn check_damaged(&self, disk: &MemoryDisk, case: &str) -> Result<u64, StoreError> {
+        let (store, recovery) = open(disk)?;
+        let end = recovery.journal_position;
+        assert!(end <= self.records(), "{case}: ends at {end}");
+        self.check_contents(&store, end, case);
+        if let Ok(reader) = store.fragments().open_fragment(KEY) {
+            // Chunks are verified by whoever reads them, against their leaves.
+            let _ = read_fragment(&reader);
+        }
+        Ok(end)
+    }
+
+    /// Journal and index hold the first `end` records, as appended, and nothing else.
+    fn check_contents(&self, store: &Store, end: u64, case: &str) {
         let all = store.index().scan(Table::Uploads, Bound::Unbounded, Bound::Unbounded, 1000);
-        let all = all.unwrap();
+        let all = all.unwrap_or_else(|error| panic!("{case}: {error:?}"));
         assert_eq!(all.len(), index(end), "{case}: entries");
         for (key, value) in all {
             let position = u64::from_le_bytes(value.try_into().unwrap());
             let record = &self.appended[index(position)];
             assert_eq!(key, record[..2], "{case}: position {position}");
+        }
+        let first = store.journal().first_position();
+        let kept = store.journal().read_from(first, usize::MAX).unwrap();
+        assert_eq!(kept.len(), index(end - first), "{case}");
+        for (position, record) in kept {
+            assert!(record == self.appended[index(position)], "{case}: record {position}");
         }
     }
 
@@ -192,31 +152,47 @@ impl World {
         }
         for key in listed {
             let reader = store.fragments().open_fragment(key).unwrap();
-            assert_eq!(reader.manifest().unwrap(), b"the manifest", "{case}");
-            reader.check_sidecar().unwrap();
-            for stripe in 0..3 {
-                let mut chunk = vec![0; reader.chunk_len(stripe)];
-                reader.read_chunk(stripe, &mut chunk).unwrap();
-                assert!(chunk == chunk_of(stripe), "{case}: stripe {stripe}");
-            }
+            let is_true =
+                read_fragment(&reader).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            assert!(is_true, "{case}: a chunk is not what was written");
         }
     }
+}
+
+/// Reads everything of the fragment; whether every chunk is the one its leaf says.
+///
+/// Whatever is read without an error, chunks apart, must be what was written.
+fn read_fragment(reader: &FragmentReader) -> Result<bool, FragmentError> {
+    assert_eq!(reader.info().stripes, STRIPES);
+    assert_eq!(reader.manifest()?, b"the manifest");
+    reader.check_sidecar()?;
+    let mut is_true = true;
+    for stripe in 0..STRIPES {
+        assert_eq!(reader.read_leaf(stripe)?, leaf_of(&chunk_of(stripe)));
+        let mut chunk = vec![0; reader.chunk_len(stripe)];
+        reader.read_chunk(stripe, &mut chunk)?;
+        is_true &= leaf_of(&chunk) == reader.read_leaf(stripe)?;
+    }
+    Ok(is_true)
+}
+
+/// How the fragment of the script reads: `None` if it cannot be opened or read.
+pub(crate) fn fragment_is_true(disk: &MemoryDisk) -> Option<bool> {
+    let (store, _) = open(disk).unwrap();
+    let reader = store.fragments().open_fragment(KEY).ok()?;
+    read_fragment(&reader).ok()
 }
 
 fn index(position: u64) -> usize {
     usize::try_from(position).unwrap()
 }
 
-fn script_changes() -> u64 {
-    let disk = MemoryDisk::new();
-    World::default().run(&disk).unwrap();
-    disk.operations()
-}
-
-fn open(disk: &MemoryDisk) -> Result<(Store, Recovery), StoreError> {
+/// Opens the store in a process of its own.
+pub(crate) fn open(disk: &MemoryDisk) -> Result<(Store, Recovery), StoreError> {
     let config =
         StoreConfig { segment_bytes: 24 << 10, ..StoreConfig::new(StoreId([5; 16]), node_hash) };
-    Store::open(Arc::new(disk.clone()), &config, &mut effect)
+    let life: Arc<dyn Disk> = Arc::new(disk.mount());
+    Store::open(life, &config, &mut effect)
 }
 
 fn effect(position: u64, record: &[u8]) -> Vec<IndexWrite> {
@@ -226,9 +202,9 @@ fn effect(position: u64, record: &[u8]) -> Vec<IndexWrite> {
 
 fn write_fragment(store: &Store) -> Result<(), StoreError> {
     let mut writer = store.fragments().create(KEY, SHAPE)?;
-    for stripe in 0..3_u64 {
-        let leaf = Digest::of(&[&stripe.to_le_bytes()]);
-        writer.append(&chunk_of(stripe), &[1; 100], leaf)?;
+    for stripe in 0..STRIPES {
+        let chunk = chunk_of(stripe);
+        writer.append(&chunk, &[1; 100], leaf_of(&chunk))?;
     }
     writer.finish(b"the manifest")?;
     Ok(())
@@ -236,6 +212,10 @@ fn write_fragment(store: &Store) -> Result<(), StoreError> {
 
 fn chunk_of(stripe: u64) -> Vec<u8> {
     vec![stripe.to_le_bytes()[0] + 1; if stripe == 2 { 77 } else { 5000 }]
+}
+
+fn leaf_of(chunk: &[u8]) -> Digest {
+    Digest::of(&[&[0], chunk])
 }
 
 fn node_hash(left: &Digest, right: &Digest) -> Digest {

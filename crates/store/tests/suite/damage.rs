@@ -1,0 +1,1 @@
+//! Disks that lie, rot and fail to read.
