@@ -322,16 +322,6 @@ impl Manifest {
         Commitment(Digest::of(&[b"avidfp/manifest/v1", &self.to_bytes()]).0)
     }
 
-    /// Whether two manifests describe the same bytes, whatever their generation and expiry.
-    #[must_use]
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.object_bytes == other.object_bytes
-            && self.root == other.root
-            && self.suite == other.suite
-            && self.params == other.params
-            && self.chunk_bytes == other.chunk_bytes
-    }
-
     /// Stripe arithmetic of the object.
     ///
     /// # Errors

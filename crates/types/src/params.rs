@@ -95,10 +95,10 @@ impl Params {
     ///
     /// [`ParamsError`] if m = 0 or n <= m.
     pub fn with_most_liars(m: u8, n: u8) -> Result<Self, ParamsError> {
-        Self::validate(m, n, if n > m && m > 0 { Self::liars_max(m, n) } else { 0 })
+        Self::validate(m, n, if n > m { Self::liars_max(m, n) } else { 0 })
     }
 
-    /// min(floor((n - m) / 2), floor((n - 1) / 3)); needs n > m >= 1.
+    /// min(floor((n - m) / 2), floor((n - 1) / 3)); needs n > m.
     fn liars_max(m: u8, n: u8) -> u8 {
         ((n - m) / 2).min((n - 1) / 3)
     }
@@ -295,13 +295,15 @@ mod tests {
 
     #[test]
     fn refusals_name_the_bound() {
-        let text = Params::validate(3, 5, 2).unwrap_err().to_string();
-        assert!(text.contains("m + 2f would need n >= 7"), "{text}");
-        assert!(text.contains("3f + 1 would need n >= 7"), "{text}");
+        let text = Params::validate(3, 5, 3).unwrap_err().to_string();
+        assert!(text.contains("m + 2f would need n >= 9"), "{text}");
+        assert!(text.contains("3f + 1 would need n >= 10"), "{text}");
         assert!(text.contains("the most is f = 1"), "{text}");
         assert_eq!(Params::validate(0, 5, 0), Err(ParamsError::NoData));
         assert_eq!(Params::validate(5, 5, 0), Err(ParamsError::NoParity { m: 5, n: 5 }));
         assert_eq!(Params::with_most_liars(0, 0), Err(ParamsError::NoData));
+        assert_eq!(Params::with_most_liars(0, 5), Err(ParamsError::NoData));
+        assert_eq!(Params::with_most_liars(5, 3), Err(ParamsError::NoParity { m: 5, n: 3 }));
     }
 
     #[test]
@@ -317,7 +319,7 @@ mod tests {
         assert_eq!(p.slots().filter(|slot| p.is_data(*slot)).count(), 3);
         assert_eq!([p.is_data(Slot(2)), p.is_data(Slot(3))], [true, false]);
         assert_eq!([p.has_slot(Slot(4)), p.has_slot(Slot(5))], [true, false]);
-        assert_eq!([p.m(), p.n(), p.f(), p.parity()], [3, 5, 1, 2]);
+        assert_eq!([p.m(), p.n(), p.f(), p.parity(), p.answer_quorum()], [3, 5, 1, 2, 4]);
         assert_eq!([p.m_byte(), p.n_byte(), p.f_byte()], [3, 5, 1]);
     }
 
@@ -327,6 +329,7 @@ mod tests {
         for (n, f) in [(3, 0), (4, 1), (7, 2), (10, 3)] {
             let p = Params::validate(1, n, f).unwrap();
             assert_eq!(p.delete_quorum() - p.f(), p.honest_witness());
+            assert!(p.delete_quorum() <= p.answer_quorum(), "f silent nodes block it");
         }
     }
 

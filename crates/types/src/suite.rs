@@ -78,17 +78,10 @@ impl Suite {
     /// The byte that names the suite in every signed and stored format.
     #[must_use]
     pub const fn to_byte(self) -> u8 {
-        let fingerprint = match self.fingerprint {
-            FingerprintKind::Fp128 => 0,
-            FingerprintKind::Fp64 => 0b10,
-        };
-        let hash = match self.hash {
-            HashKind::Sha256 => 0,
-        };
-        let code = match self.code {
-            CodeKind::ReedSolomon => 0,
-        };
-        fingerprint | hash | code
+        match (self.code, self.fingerprint, self.hash) {
+            (CodeKind::ReedSolomon, FingerprintKind::Fp128, HashKind::Sha256) => 0,
+            (CodeKind::ReedSolomon, FingerprintKind::Fp64, HashKind::Sha256) => 0b10,
+        }
     }
 
     /// Reads the byte.

@@ -13,6 +13,7 @@
 mod attacks;
 mod cluster;
 mod codec;
+mod edges;
 mod ends;
 mod exhaustive;
 mod golden;
