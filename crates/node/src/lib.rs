@@ -18,6 +18,8 @@
 pub mod core;
 mod error;
 pub mod fact;
+#[doc(hidden)]
+pub mod fuzzing;
 mod shell;
 
 pub use error::NodeError;
