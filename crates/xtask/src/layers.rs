@@ -21,7 +21,7 @@ struct Layer {
     pure: bool,
 }
 
-const LAYERS: [Layer; 13] = [
+const LAYERS: [Layer; 14] = [
     Layer { name: "types", uses: &[], pure: true },
     Layer { name: "coding", uses: &["types"], pure: true },
     Layer { name: "protocol", uses: &["types", "coding"], pure: true },
@@ -48,6 +48,7 @@ const LAYERS: [Layer; 13] = [
         ],
         pure: false,
     },
+    Layer { name: "explore", uses: &[], pure: false },
     Layer {
         name: "fuzz",
         uses: &["types", "coding", "protocol", "meta", "store", "net", "node"],

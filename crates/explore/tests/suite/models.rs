@@ -1,0 +1,113 @@
+//! What is explored, model by model. Every property of [`crate::system`] is checked in each.
+//!
+//! A model is 2-of-4 with three honest nodes and one liar, whatever the network does and with
+//! restarts at any moment. Models differ in what else may happen, since everything at once is too
+//! much for a test of seconds; the ones of minutes are ignored unless asked for:
+//!
+//! ```text
+//! cargo test --release -p avid-explore -- --ignored --nocapture --test-threads=1
+//! ```
+//! With `--nocapture` each model prints its size. All of a model's states are visited, or the
+//! test fails.
+
+use std::time::Instant;
+
+use stateright::{Checker, Model};
+
+use crate::automaton::Automaton;
+use crate::event::{Contents, Ended, Scope};
+use crate::system::{Reachable, System};
+use crate::world::World;
+
+const ABORTS: [Reachable; 4] =
+    [Reachable::Commit(0), Reachable::Amplified, Reachable::Abort, Reachable::AbortedAndDelivered];
+const BOTH: [Reachable; 3] = [Reachable::Commit(0), Reachable::Commit(1), Reachable::Amplified];
+
+fn explore(what: &str, scope: Scope, reachable: &[&[Reachable]]) {
+    let start = Instant::now();
+    let system = System::new(scope, &reachable.concat());
+    let ((full, small), built) = (system.sizes, start.elapsed());
+    let checker = system.checker().symmetry().spawn_dfs().join();
+    let (states, steps) = (checker.unique_state_count(), checker.state_count());
+    let (depth, walked) = (checker.max_depth(), start.elapsed() - built);
+    println!(
+        "{what}: a node has {full} states ({small} that differ), the cluster {states} with \
+         {steps} transitions, longest path {depth}; {built:.1?} + {walked:.1?}",
+    );
+    checker.assert_properties();
+}
+
+// Rule: READY-1, COMMIT-1, ABORT-1, ABORT-2. Scenario 42.
+#[test]
+fn one_content_and_cancel() {
+    let scope = Scope { cancel: true, ..Scope::BARE };
+    explore("one content, CANCEL", scope, &[&ABORTS]);
+}
+
+// Rule: ABORT-1, ABORT-3, TIME-1. Scenario 42.
+#[test]
+fn one_content_that_may_expire() {
+    let scope = Scope { expiry: true, ..Scope::BARE };
+    explore("one content, expiry", scope, &[&ABORTS]);
+}
+
+// Rule: ECHO-1, READY-1, TALLY-1. Scenarios 1, 2 and 14.
+#[test]
+fn two_contents() {
+    let scope = Scope { contents: Contents::Two, ..Scope::BARE };
+    explore("two contents", scope, &[&BOTH]);
+}
+
+// Rule: DELETE-1, HOLD-1, COMMIT-1.
+#[test]
+fn one_content_and_delete() {
+    let scope = Scope { cancel: true, delete: true, ..Scope::BARE };
+    let deleted = [Reachable::Delete, Reachable::CommittedAndDeleted];
+    explore("one content, CANCEL, DELETE", scope, &[&ABORTS, &deleted]);
+}
+
+// Rule: ID-1, ABORT-2, DELETE-1, TIME-1.
+#[test]
+fn one_generation_after_the_other() {
+    let contents = Contents::Expiring;
+    let scope =
+        Scope { contents, cancel: true, delete: true, next_generation: true, ..Scope::BARE };
+    let next = [Ended::Aborted, Ended::Deleted, Ended::Expired].map(Reachable::Next);
+    explore("generations", scope, &[&ABORTS, &next]);
+}
+
+// Rule: READY-1, ABORT-2. Scenarios 1, 14 and 42 together.
+#[test]
+#[ignore = "minutes: see the command above"]
+fn two_contents_and_cancel() {
+    let scope = Scope { contents: Contents::Two, cancel: true, ..Scope::BARE };
+    explore("two contents, CANCEL", scope, &[&ABORTS, &BOTH[1..2]]);
+}
+
+// Rule: ECHO-1, TALLY-1, SIGN-1. The same bytes under two OPENs: votes differ in expiry alone.
+#[test]
+#[ignore = "minutes: see the command above"]
+fn one_content_under_two_opens() {
+    let scope = Scope { contents: Contents::Reopened, ..Scope::BARE };
+    explore("two OPENs", scope, &[&BOTH]);
+}
+
+// Rule: DELETE-1, HOLD-1, ABORT-1, TIME-1.
+#[test]
+#[ignore = "minutes: see the command above"]
+fn one_content_with_everything() {
+    let scope = Scope { cancel: true, expiry: true, delete: true, losses: true, ..Scope::BARE };
+    let deleted = [Reachable::Delete, Reachable::CommittedAndDeleted];
+    explore("one content, everything", scope, &[&ABORTS, &deleted]);
+}
+
+// Rule: PLACE-1. What the explorer's reduction by symmetry stands on.
+#[test]
+fn the_machine_treats_all_slots_alike() {
+    let scope = Scope { cancel: true, ..Scope::BARE };
+    let world = World::new(scope.contents);
+    let (first, _) = Automaton::of(&world, &scope, 0);
+    for slot in 1..scope.honest() {
+        assert!(Automaton::of(&world, &scope, slot).0 == first, "slot {slot} differs");
+    }
+}
