@@ -6,13 +6,18 @@
 //! ```text
 //! apply(Lazy)  apply(Lazy)  apply(Checkpoint) | apply(Lazy)  -- crash --> as of |
 //! ```
+//! Every page carries a checksum in its parent, and an open walks them all: the database itself looks at
+//! them only after it was not closed, and a page that rotted since would be believed, or bring it down.
+//!
 //! Invariant: a crash at any point leaves the tables as of some commit, at least the last checkpoint.
 //! Bounds: [`KEY_BYTES_MAX`], [`VALUE_BYTES_MAX`]; lazy commits hold memory until the next checkpoint,
 //! so the owner makes one when [`Index::lazy_bytes`] says so ([`Store`](crate::Store) does).
-//! Not here: what keys and values mean.
+//! Cost: an open reads the whole file.
+//! Not here: what keys and values mean; rot of pages after the open, which the next open finds.
 
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +122,14 @@ pub enum IndexError {
     /// The database could not be opened: the file is not one, or is damaged.
     #[error("index: recover the database")]
     Recover(#[source] Box<redb::DatabaseError>),
+    /// Pages are not what was written, or make no sense.
+    #[error("index {path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How it showed.
+        reason: &'static str,
+    },
     /// The database failed, from the disk or from damage.
     #[error("index: database")]
     Database(#[source] Box<redb::Error>),
@@ -130,6 +143,30 @@ pub enum IndexError {
         /// Longest allowed.
         max: usize,
     },
+}
+
+impl IndexError {
+    /// Whether stored bytes are gone or changed, as opposed to a disk that fails to read them.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Recover(error) => is_damaged_file(error),
+            Self::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            Self::Open { .. } | Self::TooLong { .. } => false,
+        }
+    }
+}
+
+fn is_damaged_file(error: &redb::DatabaseError) -> bool {
+    let redb::DatabaseError::Storage(error) = error else {
+        return false;
+    };
+    if let redb::StorageError::Io(error) = error {
+        // No magic, or a file that was cut.
+        return [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof].contains(&error.kind());
+    }
+    matches!(error, redb::StorageError::Corrupted(_))
 }
 
 fn database(error: impl Into<redb::Error>) -> IndexError {
@@ -147,21 +184,27 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the database in `path`, or makes an empty one if there is no such file.
+    /// Opens the database in `path` and checks every page, or makes an empty one if there is no such
+    /// file.
     ///
     /// `cache_bytes`: memory for pages, clean and not yet written together.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Open`], [`IndexError::Recover`] or [`IndexError::Database`].
+    /// [`IndexError::Open`], [`IndexError::Recover`], [`IndexError::Damaged`] or
+    /// [`IndexError::Database`].
     pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
         let open = |source| IndexError::Open { path: path.to_path_buf(), source };
         let file = disk.open(path, OpenMode::Create).map_err(open)?;
         let is_new = file.is_empty().map_err(open)?;
-        let database = redb::Builder::new()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(Backend { file })
-            .map_err(|error| IndexError::Recover(Box::new(error)))?;
+        let damaged = |reason| IndexError::Damaged { path: path.to_path_buf(), reason };
+        // The database trusts what it reads while it opens, and panics on what cannot be.
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| open_database(Backend { file }, cache_bytes)));
+        let (database, is_intact) = opened.map_err(|_| damaged("a page makes no sense"))??;
+        if !is_intact {
+            return Err(damaged("pages are not what was written"));
+        }
         if is_new {
             disk.sync_dir(path.parent().unwrap_or_else(|| Path::new(""))).map_err(open)?;
         }
@@ -284,6 +327,16 @@ impl Index {
         let value = table.get(key).map_err(database)?;
         Ok(value.map(|value| value.value().to_vec()))
     }
+}
+
+/// Opens the database and says whether all of it is what was written.
+fn open_database(backend: Backend, cache_bytes: usize) -> Result<(Database, bool), IndexError> {
+    let recover = |error| IndexError::Recover(Box::new(error));
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache_bytes);
+    let mut database = builder.create_with_backend(backend).map_err(recover)?;
+    let is_intact = database.check_integrity().map_err(recover)?;
+    Ok((database, is_intact))
 }
 
 fn check_write(write: &IndexWrite) -> Result<(), IndexError> {

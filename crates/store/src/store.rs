@@ -41,6 +41,8 @@ const INDEX_NAME: &str = "index.redb";
 const OWN_ID: &str = "id";
 const OWN_BOOT: &str = "boot";
 const OWN_CHECKPOINT: &str = "checkpoint";
+/// Absent in stores of older builds.
+const OWN_APPLIED: &str = "applied";
 
 /// Names one data directory for ever; drawn at random when it is made, told to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,13 +121,10 @@ impl StoreError {
     pub fn is_amnesia(&self) -> bool {
         match self {
             Self::Damaged(_) | Self::Journal(JournalError::Damaged { .. }) => true,
-            Self::Index(IndexError::Recover(error)) => {
-                matches!(**error, redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)))
-            }
+            Self::Index(error) => error.is_damage(),
             Self::Poisoned
             | Self::Disk(_)
             | Self::Journal(_)
-            | Self::Index(_)
             | Self::Fragment(_)
             | Self::Version(_) => false,
         }
@@ -238,8 +237,9 @@ impl Store {
         if let Some(error) = apply.failed {
             return Err(error.into());
         }
-        if journal.durable_position() < checkpoint {
-            return Err(StoreError::Damaged("journal ends before the last checkpoint"));
+        let applied = index.own(OWN_APPLIED)?.map_or(Ok(0), parse_number)?;
+        if journal.durable_position() < checkpoint.max(applied) {
+            return Err(StoreError::Damaged("journal ends before what the index contains"));
         }
         if journal.first_position() > checkpoint {
             return Err(StoreError::Damaged("journal starts after the last checkpoint"));
@@ -291,8 +291,12 @@ impl Store {
     pub fn apply(&self, writes: &[IndexWrite], applied_before: u64) -> Result<(), StoreError> {
         self.check()?;
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        self.index.apply(writes, Durability::Lazy)?;
-        *applied = applied_before.max(*applied);
+        let contained = applied_before.max(*applied);
+        // A clean end makes lazy commits durable, too: then the next open knows that the journal
+        // reached this far.
+        let own = [(OWN_APPLIED, number(contained))];
+        self.index.commit(writes, &own, Durability::Lazy)?;
+        *applied = contained;
         if self.index.lazy_bytes() >= LAZY_BYTES_MAX {
             self.make_checkpoint(*applied)?;
         }
@@ -395,7 +399,10 @@ fn number(value: u64) -> Vec<u8> {
 }
 
 fn own_number(index: &Index, key: &'static str) -> Result<u64, StoreError> {
-    let bytes = index.own(key)?.ok_or(StoreError::Damaged("index lacks a number of its own"))?;
+    parse_number(index.own(key)?.ok_or(StoreError::Damaged("index lacks a number of its own"))?)
+}
+
+fn parse_number(bytes: Vec<u8>) -> Result<u64, StoreError> {
     let bytes = <[u8; 8]>::try_from(bytes);
     let bytes = bytes.map_err(|_| StoreError::Damaged("index has a number of the wrong size"))?;
     Ok(u64::from_le_bytes(bytes))

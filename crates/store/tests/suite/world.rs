@@ -75,6 +75,21 @@ impl World {
         rounds.into_iter().try_for_each(|round| self.vote(&store, round))
     }
 
+    /// A further life that ends by a kill; returns where its last batch stands in the newest segment.
+    pub(crate) fn go_on_until_killed(&mut self, disk: &MemoryDisk, round: u8) -> u64 {
+        let life = disk.mount();
+        let (store, recovery) = open_on(Arc::new(life.clone())).unwrap();
+        self.boot = recovery.boot;
+        let newest = |disk: &MemoryDisk| {
+            disk.files().into_iter().rfind(|(path, _)| path.starts_with("journal"))
+        };
+        let (path, len) = newest(disk).unwrap();
+        self.vote(&store, round).unwrap();
+        life.unmount();
+        let (path_after, _) = newest(disk).unwrap();
+        if path == path_after { len } else { 4096 }
+    }
+
     fn vote(&mut self, store: &Store, round: u8) -> Result<(), StoreError> {
         let first = self.appended.len();
         for number in 0..BATCH {
@@ -114,7 +129,9 @@ impl World {
 
     /// After damage the store refuses, or what it shows is true; returns where its journal ends.
     pub(crate) fn check_damaged(&self, disk: &MemoryDisk, case: &str) -> Result<u64, StoreError> {
-        let (store, recovery) = open(disk)?;
+        let opened = open(disk);
+        disk.set_adversary(None);
+        let (store, recovery) = opened?;
         let end = recovery.journal_position;
         assert!(end <= self.records(), "{case}: ends at {end}");
         self.check_contents(&store, end, case);
@@ -189,9 +206,12 @@ fn index(position: u64) -> usize {
 
 /// Opens the store in a process of its own.
 pub(crate) fn open(disk: &MemoryDisk) -> Result<(Store, Recovery), StoreError> {
+    open_on(Arc::new(disk.mount()))
+}
+
+fn open_on(life: Arc<dyn Disk>) -> Result<(Store, Recovery), StoreError> {
     let config =
         StoreConfig { segment_bytes: 24 << 10, ..StoreConfig::new(StoreId([5; 16]), node_hash) };
-    let life: Arc<dyn Disk> = Arc::new(disk.mount());
     Store::open(life, &config, &mut effect)
 }
 
