@@ -17,6 +17,7 @@
 
 pub mod checker;
 pub mod host;
+pub mod liar_node;
 pub mod network;
 pub mod random;
 pub mod runtime;
