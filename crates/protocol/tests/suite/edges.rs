@@ -6,13 +6,16 @@ use avid_protocol::authority::{Grant, Rights, SignedGrant};
 use avid_protocol::clock::{ClusterClock, Heartbeat};
 use avid_protocol::fault::FaultKind;
 use avid_protocol::object::{ObjectError, Open, SealBundle, StatementKindName};
+use avid_protocol::reader::{Reader, ReaderInput, ReaderOutput, Run};
+use avid_protocol::record::Phase;
 use avid_protocol::statement::StatementKind;
 use avid_protocol::verify::VerifyError;
 use avid_types::{
-    DecodeError, Decoder, FingerprintKind, NodeId, Params, StripeLayoutError, Suite, Timestamp,
+    DecodeError, Decoder, FingerprintKind, NodeId, Params, Slot, StripeIndex, StripeLayoutError,
+    Suite, Timestamp,
 };
 
-use crate::samples::{encoded, spoiled};
+use crate::samples::{encoded, records, spoiled};
 use crate::world::World;
 
 // Rule: GRANT-1. Reading and writing are granted apart; bits of rights to come are refused.
@@ -117,4 +120,107 @@ fn faults_and_refusals_name_the_statement() {
     let delete = StatementKindName::Statement(StatementKind::Delete);
     let delete = ObjectError::Signature(delete).to_string();
     assert_eq!(delete, "the owner's signature of the delete does not verify");
+}
+
+/// A reader of 3-of-5 from the first stripe.
+fn reader(stripes: u64, run_stripes: u64) -> Reader {
+    let params = Params::with_most_liars(3, 5).unwrap();
+    let lost = std::collections::BTreeSet::new();
+    Reader::new(params, StripeIndex(0), StripeIndex(stripes), run_stripes, lost)
+}
+
+/// What is asked of whom: slot, first stripe, count.
+fn requests(outputs: &[ReaderOutput]) -> Vec<(u8, u64, u64)> {
+    let request = |output: &ReaderOutput| match output {
+        ReaderOutput::Request { slot, run: Run { first, count }, .. } => {
+            Some((slot.0, first.0, *count))
+        }
+        ReaderOutput::Decode { .. } | ReaderOutput::Unavailable { .. } => None,
+    };
+    outputs.iter().filter_map(request).collect()
+}
+
+// Rule: READ-3. What a reader holds is bounded by two runs, however long the object is.
+#[test]
+fn two_runs_are_under_way_and_the_third_waits_for_the_first() {
+    let mut reader = reader(100, 8);
+    let started = requests(&reader.step(ReaderInput::Start));
+    assert_eq!(started, [(0, 0, 8), (1, 0, 8), (2, 0, 8), (0, 8, 8), (1, 8, 8), (2, 8, 8)]);
+    for stripe in 0..8 {
+        for slot in 0..3 {
+            let input = ReaderInput::Verified(Slot(slot), StripeIndex(stripe));
+            let outputs = reader.step(input);
+            let expected: &[_] = match (slot, stripe) {
+                (2, 7) => &[(0, 16, 8), (1, 16, 8), (2, 16, 8)],
+                _ => &[],
+            };
+            assert_eq!(requests(&outputs), expected, "slot {slot}, stripe {stripe}");
+        }
+    }
+    assert!(!reader.is_done());
+}
+
+// Rule: READ-3. A stream that works is kept: a fault moves one stream, not all.
+#[test]
+fn after_a_fault_the_next_run_goes_to_the_streaming_slots_and_one_other() {
+    let mut reader = reader(3, 1);
+    reader.step(ReaderInput::Start);
+    let replaced = reader.step(ReaderInput::Faulty(Slot(0), StripeIndex(0)));
+    assert_eq!(requests(&replaced), [(3, 0, 1)]);
+    assert_eq!(reader.faults().clone().into_iter().collect::<Vec<_>>(), [(Slot(0), 1)]);
+    let mut asked = Vec::new();
+    for slot in [1, 2, 3] {
+        let verified = ReaderInput::Verified(Slot(slot), StripeIndex(0));
+        asked.extend(requests(&reader.step(verified)));
+    }
+    assert_eq!(asked, [(1, 2, 1), (2, 2, 1), (3, 2, 1)]);
+    let twice = reader.step(ReaderInput::Faulty(Slot(0), StripeIndex(1)));
+    assert_eq!(requests(&twice), [(3, 1, 1)]);
+    assert_eq!(reader.faults()[&Slot(0)], 2);
+}
+
+// Rule: READ-3. A slot is replaced once for a stripe, whatever else becomes of it.
+#[test]
+fn a_late_slot_that_turns_out_faulty_or_lost_is_not_replaced_again() {
+    for then in [ReaderInput::Faulty(Slot(0), StripeIndex(0)), ReaderInput::Lost(Slot(0))] {
+        let mut reader = reader(1, 1);
+        reader.step(ReaderInput::Start);
+        let late = reader.step(ReaderInput::Late(Slot(0), StripeIndex(0)));
+        assert_eq!(requests(&late), [(3, 0, 1)]);
+        assert_eq!(reader.step(then), []);
+    }
+}
+
+// Rule: READ-3. What is late may still come: with it enough are good, without it too few.
+#[test]
+fn a_reader_gives_up_when_good_owed_and_late_together_are_too_few() {
+    let mut reader = reader(1, 1);
+    reader.step(ReaderInput::Start);
+    let stripe = StripeIndex(0);
+    for slot in [0, 1, 2] {
+        reader.step(ReaderInput::Late(Slot(slot), stripe));
+    }
+    // Asked: 3 and 4. Late: 0, 1 and 2, one of which is enough beside them.
+    assert_eq!(reader.step(ReaderInput::Lost(Slot(0))), []);
+    assert_eq!(reader.step(ReaderInput::Verified(Slot(3), stripe)), []);
+    assert_eq!(reader.step(ReaderInput::Faulty(Slot(1), stripe)), []);
+    let short = reader.step(ReaderInput::Faulty(Slot(2), stripe));
+    assert_eq!(short, [ReaderOutput::Unavailable { stripe, good: 1 }]);
+    assert_eq!(reader.step(ReaderInput::Verified(Slot(4), stripe)), [], "nothing follows");
+}
+
+// Rule: ABORT-2, COMMIT-1, DELETE-1. What is settled ignores votes; the words are for people.
+#[test]
+fn phases_are_settled_by_a_proof_a_certificate_or_a_tombstone_only() {
+    for (name, record) in records(&World::new(3, 5)) {
+        let (word, settled) = match &record.phase {
+            Phase::Idle => ("open", false),
+            Phase::Echoed(_) => ("echoed", false),
+            Phase::Ready { .. } => ("ready", false),
+            Phase::Aborted { cert, .. } => ("aborted", cert.is_some()),
+            Phase::Committed(_) => ("committed", true),
+            Phase::Deleted(_) => ("deleted", true),
+        };
+        assert_eq!((record.phase.name(), record.phase.is_settled()), (word, settled), "{name}");
+    }
 }

@@ -19,5 +19,6 @@ mod exhaustive;
 mod golden;
 mod random;
 mod samples;
+mod server;
 mod verify;
 mod world;
