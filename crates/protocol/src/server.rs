@@ -665,3 +665,6 @@ impl ServerUpload {
 fn promise_of(statement: &Statement) -> Promise {
     Promise { commitment: statement.commitment, expiry: statement.expiry }
 }
+
+#[cfg(test)]
+mod tests;

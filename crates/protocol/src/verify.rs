@@ -309,3 +309,6 @@ impl Verifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

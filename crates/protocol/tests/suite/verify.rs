@@ -403,8 +403,10 @@ fn a_false_proof_of_an_end_opens_nothing() {
     assert!(matches!(check(never), Err(VerifyError::Predecessor(_))), "it never expires");
     let early = Some(Predecessor::Expired(expired(&world, "photo")));
     let next = world.object("photo", 1);
-    let found = verifier.predecessor(NOW, &next, early);
+    let found = verifier.predecessor(Timestamp(EXPIRY.0 - 2), &next, early.clone());
     assert!(matches!(found, Err(VerifyError::Predecessor(_))), "not yet expired");
+    let found = verifier.predecessor(Timestamp(EXPIRY.0 - 1), &next, early);
+    assert_eq!(found, Ok(()), "expired just now");
     let mut forged = world.order(OrderKind::Delete, world.object("photo", 0));
     forged.signature = spoiled(forged.signature);
     let found = check(Predecessor::Deleted(forged));
