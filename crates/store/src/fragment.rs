@@ -16,6 +16,7 @@
 //! Not here: whether the chunks are right; the node verifies before it appends, readers verify again.
 
 pub mod format;
+mod keys;
 mod reader;
 pub mod side;
 mod writer;
@@ -32,6 +33,7 @@ use avid_types::{Digest, Slot, UploadId};
 use crate::disk::{Disk, OpenMode};
 use crate::number::len_of;
 
+pub use keys::FragmentKeys;
 pub use reader::FragmentReader;
 pub use writer::FragmentWriter;
 
@@ -265,15 +267,22 @@ impl FragmentStore {
     ///
     /// [`FragmentError::Io`].
     pub fn remove(&self, key: FragmentKey) -> Result<bool, FragmentError> {
-        let path = self.shared.final_path(key);
         let dir = self.shared.shard_dir(first_byte(key));
-        match self.shared.disk.remove(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(FragmentError::io("remove", &path)(error)),
+        let was_there = self.unlink(key)?;
+        if was_there {
+            self.shared.disk.sync_dir(&dir).map_err(FragmentError::io("sync", &dir))?;
         }
-        self.shared.disk.sync_dir(&dir).map_err(FragmentError::io("sync", &dir))?;
-        Ok(true)
+        Ok(was_there)
+    }
+
+    /// Removes a fragment, not durably yet; returns whether it was there.
+    fn unlink(&self, key: FragmentKey) -> Result<bool, FragmentError> {
+        let path = self.shared.final_path(key);
+        match self.shared.disk.remove(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(FragmentError::io("remove", &path)(error)),
+        }
     }
 
     /// Keys of all whole fragments whose upload id starts with this byte, ascending.
@@ -297,18 +306,14 @@ impl FragmentStore {
         Ok(keys)
     }
 
-    /// Keys of all whole fragments, ascending. With millions of them prefer
-    /// [`FragmentStore::list_shard`], which holds 1/256 at a time.
+    /// Keys of all whole fragments, ascending. With millions of them prefer [`FragmentStore::keys`],
+    /// which holds 1/256 at a time.
     ///
     /// # Errors
     ///
     /// [`FragmentError::Io`].
     pub fn list(&self) -> Result<Vec<FragmentKey>, FragmentError> {
-        let mut keys = Vec::new();
-        for byte in 0..=u8::MAX {
-            keys.append(&mut self.list_shard(byte)?);
-        }
-        Ok(keys)
+        self.keys().collect()
     }
 }
 

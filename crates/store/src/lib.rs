@@ -27,8 +27,8 @@ pub mod store;
 pub use buffer::{AlignedBuffer, BufferPool, PooledBuffer};
 pub use disk::{Disk, DiskFile, OpenMode, RealDisk};
 pub use fragment::{
-    FragmentError, FragmentInfo, FragmentKey, FragmentReader, FragmentShape, FragmentStore,
-    FragmentWriter, NodeHash,
+    FragmentError, FragmentInfo, FragmentKey, FragmentKeys, FragmentReader, FragmentShape,
+    FragmentStore, FragmentWriter, NodeHash,
 };
 pub use index::{Durability, Index, IndexError, IndexWrite, Table};
 pub use journal::{Journal, JournalError};

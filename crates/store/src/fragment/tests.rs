@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::format::{FOOTER_BYTES, Footer};
 use super::*;
 use crate::disk::RealDisk;
-use crate::disk::memory::{Fault, MemoryDisk};
+use crate::disk::memory::{CrashChoice, Fault, MemoryDisk};
 use crate::number::to_u64;
 
 const KEY: FragmentKey = FragmentKey { upload: UploadId([0x5a; 32]), slot: Slot(3) };
@@ -323,6 +323,60 @@ fn removal_is_idempotent_and_open_readers_go_on() {
     assert!(!store.remove(KEY).unwrap());
     assert!(matches!(store.open_fragment(KEY), Err(FragmentError::NotFound(_))));
     check(&reader, 3, 64);
+}
+
+/// Fragments in three shards, two of them in one.
+const MANY: [FragmentKey; 4] = [
+    FragmentKey { upload: UploadId([0; 32]), slot: Slot(0) },
+    FragmentKey { upload: UploadId([0x5a; 32]), slot: Slot(3) },
+    FragmentKey { upload: UploadId([0x5a; 32]), slot: Slot(4) },
+    FragmentKey { upload: UploadId([0xff; 32]), slot: Slot(1) },
+];
+
+fn write_many(store: &FragmentStore) {
+    for key in MANY {
+        let mut writer = store.create(key, SHAPE).unwrap();
+        fill(&mut writer, 1, 1);
+        writer.finish(b"manifest").unwrap();
+    }
+}
+
+#[test]
+fn keys_are_walked_in_order_shard_by_shard() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    assert!(store.keys().next().is_none());
+    write_many(&store);
+    let keys: Result<Vec<FragmentKey>, FragmentError> = store.keys().collect();
+    assert_eq!(keys.unwrap(), MANY);
+    let mut keys = store.keys();
+    assert_eq!(keys.next().unwrap().unwrap(), MANY[0]);
+    store.remove(MANY[3]).unwrap();
+    assert_eq!(keys.map(Result::unwrap).collect::<Vec<_>>(), MANY[1..3]);
+}
+
+#[test]
+fn a_sweep_removes_durably_what_nobody_claims() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    write_many(&store);
+    let before = disk.operations();
+    let removed = store.sweep(|key| Ok::<_, FragmentError>(key.slot == Slot(4)));
+    assert_eq!(removed.unwrap(), 3);
+    assert_eq!(disk.operations() - before, 3 + 3, "one sync per directory that lost a file");
+    disk.crash(CrashChoice::DropAll);
+    assert_eq!(self::store(&disk).list().unwrap(), [MANY[2]]);
+}
+
+#[test]
+fn a_sweep_ends_when_it_is_not_known_what_to_keep() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    write_many(&store);
+    let failed = store
+        .sweep(|key| if key == MANY[0] { Ok(false) } else { Err(FragmentError::NotFound(key)) });
+    assert!(matches!(failed, Err(FragmentError::NotFound(key)) if key == MANY[1]));
+    assert_eq!(store.list().unwrap(), MANY[1..]);
 }
 
 #[test]

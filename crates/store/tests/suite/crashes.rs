@@ -4,10 +4,12 @@
 //! Spec: docs/protocol.md scenario 23.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
-use avid_store::disk::memory::{CrashChoice, Fault, MemoryDisk};
+use avid_store::FragmentError;
+use avid_store::disk::memory::{CrashChoice, DiskAdversary, Fault, MemoryDisk, Operation, Verdict};
 
-use crate::world::{World, open};
+use crate::world::{World, fragment_is_true, open, write_fragment};
 
 const TEARS: u64 = 8;
 
@@ -115,5 +117,56 @@ fn an_error_at_any_change_a_restart_and_a_later_power_cut_lose_no_promise() {
         world.go_on(&disk, 10..12).unwrap_or_else(|error| panic!("{case}: {error:?}"));
         disk.crash(CrashChoice::DropAll);
         world.check(&disk, &case);
+    }
+}
+
+/// A crash between the rename and whatever the caller records leaves a whole fragment without an
+/// owner: a sweep finds it, and a crash amid the sweep leaves one whole or none.
+#[test]
+fn a_fragment_nobody_recorded_is_swept_whatever_happens_on_the_way() {
+    for at in 0.. {
+        let disk = MemoryDisk::new();
+        let (store, _) = open(&disk).unwrap();
+        write_fragment(&store).unwrap();
+        drop(store);
+        disk.crash(CrashChoice::DropAll);
+        let (store, _) = open(&disk).unwrap();
+        disk.fail_at(disk.operations() + at, Fault::Crash);
+        let swept = store.fragments().sweep(|_| Ok::<_, FragmentError>(false));
+        let is_through = swept.is_ok();
+        drop(store);
+        disk.crash(CrashChoice::Tear(at));
+        let left = fragment_is_true(&disk);
+        assert!(left == Some(true) || left.is_none(), "change {at}");
+        if is_through {
+            assert_eq!(swept.unwrap(), 1);
+            assert_eq!(left, None);
+            return;
+        }
+    }
+}
+
+/// A run is a function of its script: the simulator's traces depend on it.
+#[test]
+fn the_same_script_makes_the_same_operations() {
+    let traces = [0, 1].map(|_| {
+        let disk = MemoryDisk::new();
+        let trace = Arc::new(Mutex::new(Vec::new()));
+        disk.set_adversary(Some(Box::new(Trace(Arc::clone(&trace)))));
+        World::default().run(&disk).unwrap();
+        trace.lock().unwrap().clone()
+    });
+    assert!(traces[0].len() > 100);
+    assert!(traces[0] == traces[1]);
+}
+
+/// Remembers every operation, with its bytes.
+#[derive(Debug)]
+struct Trace(Arc<Mutex<Vec<String>>>);
+
+impl DiskAdversary for Trace {
+    fn at(&mut self, operation: &Operation<'_>) -> Verdict {
+        self.0.lock().unwrap().push(format!("{operation:?}"));
+        Verdict::Go
     }
 }

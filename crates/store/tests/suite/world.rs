@@ -220,7 +220,7 @@ fn effect(position: u64, record: &[u8]) -> Vec<IndexWrite> {
     vec![IndexWrite::put(Table::Uploads, key, position.to_le_bytes())]
 }
 
-fn write_fragment(store: &Store) -> Result<(), StoreError> {
+pub(crate) fn write_fragment(store: &Store) -> Result<(), StoreError> {
     let mut writer = store.fragments().create(KEY, SHAPE)?;
     for stripe in 0..STRIPES {
         let chunk = chunk_of(stripe);
