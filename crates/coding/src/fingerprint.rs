@@ -115,9 +115,6 @@ pub struct Fp128 {
 }
 
 impl Fp128 {
-    /// Bytes of a superblock.
-    pub const SUPERBLOCK_BYTES: usize = LANES * 16;
-
     /// The fingerprint at the point (R, S).
     #[must_use]
     pub fn at(r: [u8; 16], s: [u8; 16]) -> Self {
@@ -148,9 +145,6 @@ pub struct Fp64 {
 }
 
 impl Fp64 {
-    /// Bytes of a superblock.
-    pub const SUPERBLOCK_BYTES: usize = LANES * 8;
-
     /// The fingerprint at the point (R, S).
     #[must_use]
     pub fn at(r: [u8; 8], s: [u8; 8]) -> Self {

@@ -162,4 +162,11 @@ mod tests {
         assert_ne!(digest, fpcc.digest(params, other, 4096));
         assert_ne!(digest, fpcc.digest(Params::validate(1, 4, 1).unwrap(), suite, 4096));
     }
+
+    #[test]
+    fn debug_output_has_the_shape_and_not_the_bytes() {
+        let params = Params::validate(2, 4, 1).unwrap();
+        let fpcc = Fpcc::from_bytes(params, Suite::default(), &[7; 160]).unwrap();
+        assert_eq!(format!("{fpcc:?}"), "Fpcc { slots: 4, bytes: 160, .. }");
+    }
 }

@@ -32,6 +32,19 @@ const LENGTHS: [usize; 17] = [
     262_144, 262_145,
 ];
 
+/// The tests below say "every": here is what that is, so that it is never nothing.
+#[test]
+fn the_scalar_twin_comes_first_and_the_best_kernel_last_each_by_its_own_name() {
+    let kernels = HashKernel::available();
+    assert_eq!(kernels.first(), Some(&HashKernel::OneStream));
+    assert_eq!(kernels.last(), Some(&HashKernel::best()));
+    assert_eq!(HashKernel::OneStream.name(), "sha2 crate, one stream");
+    let names: std::collections::BTreeSet<&str> = kernels.iter().map(|k| k.name()).collect();
+    assert_eq!(names.len(), kernels.len());
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(kernels.contains(&HashKernel::ShaNiPair), sha_ni::is_available());
+}
+
 #[test]
 fn every_kernel_equals_the_definition() {
     for kernel in HashKernel::available() {

@@ -39,6 +39,21 @@ fn by_definition<const K: usize>(
 }
 
 #[test]
+fn there_is_a_kernel_to_test_and_the_best_is_among_them() {
+    assert_eq!(Kernel::available().first(), Some(&Kernel::Portable));
+    assert!(Kernel::available().contains(&Kernel::best()));
+}
+
+#[test]
+fn a_value_prints_its_construction_and_its_bytes() {
+    let chunk = [0xa5];
+    let long = Fp128::at([0; 16], [0; 16]).evaluate(&chunk);
+    assert_eq!(format!("{long:?}"), "Fp128(a5000000000000000000000000000000)");
+    let short = Fp64::at([0; 8], [0; 8]).evaluate(&chunk);
+    assert_eq!(format!("{short:?}"), "Fp64(a500000000000000)");
+}
+
+#[test]
 fn known_answers_of_the_specification() {
     let (r, s) = (counting::<16>(0x00), counting::<16>(0x10));
     let product = tower::apply(&tower::matrix_of(&r, tower::FP128), &s);

@@ -128,3 +128,15 @@ fn bad_slots_are_refused_by_name() {
     assert_eq!(plan(&[0, 4, 3], &[1, 1]), Err(RebuildError::DuplicateSlot(Slot(1))));
     assert_eq!(plan(&[4, 3, 2, 1, 0], &[1]), Ok(3));
 }
+
+/// Rule: REPAIR-2. What to read is the first m slots in order, what results is what was asked.
+#[test]
+fn a_plan_says_what_it_reads_and_what_results() {
+    let plan = code(3, 5).repair_plan(&[4, 2, 0, 3].map(Slot), &[4, 1].map(Slot)).unwrap();
+    let whole = |slot| SubChunk { slot: Slot(slot), part: 0 };
+    assert_eq!(plan.reads(), [0, 2, 3].map(whole));
+    assert_eq!(plan.wanted(), [4, 1].map(whole));
+    let too_few_rows =
+        RepairPlan::new(plan.reads().to_vec(), plan.wanted().to_vec(), &[vec![1; 3]]);
+    assert!(matches!(too_few_rows, Err(RebuildError::Shape(_))));
+}
