@@ -288,3 +288,85 @@ fn the_third_ready_delivers_and_a_holder_says_so() {
         node.world.verifier().commit((**proof).clone()).unwrap();
     }
 }
+
+// Rule: COMMIT-1. A late fragment of the committed content is held; of another it is dropped.
+#[test]
+fn a_committed_node_takes_the_fragment_of_what_is_committed_and_of_nothing_else() {
+    let mut node = Node::at(0);
+    let proof = node.world.proof(&node.a);
+    let commit = Box::new(node.verifier.commit(proof).unwrap());
+    let delivered = node.said(StatementKind::Delivered);
+    assert_eq!(node.step(Input::Commit(commit.clone())).sign, [delivered]);
+    let other = node.world.seal(&node.world.bundle(0xb));
+    let refused = node.step(Input::Stored(other));
+    let drop = [Output::Refused(Refusal::OtherContent), Output::DropFragment];
+    assert_eq!((refused.outputs.as_slice(), refused.persist), (&drop[..], None));
+    let seal = node.world.seal(&node.a);
+    let held = node.step(Input::Stored(seal));
+    assert_eq!(held.sign, [delivered, node.said(StatementKind::Hold)]);
+    assert_eq!(held.persist.unwrap().fragment, Some(promise(&node.a).commitment));
+    assert_eq!(node.step(Input::Commit(commit)).sign, held.sign, "asked again, said again");
+}
+
+// Rule: READY-1, COMMIT-1. Ready on the word of others, then the fragment comes.
+#[test]
+fn a_node_that_became_ready_without_a_fragment_says_ready_again_when_it_comes() {
+    let mut node = Node::at(0);
+    let a = node.a.clone();
+    let ready = node.ready(&a, 1);
+    let _ = node.step(ready);
+    let seal = node.world.seal(&a);
+    let stored = node.step(Input::Stored(seal.clone()));
+    assert_eq!(stored.sign, [node.said(StatementKind::Ready)], "and never ECHO after it");
+    assert_eq!(stored.outputs, []);
+
+    let mut node = Node::at(0);
+    for slot in [1, 2, 3] {
+        let ready = node.ready(&a, slot);
+        let _ = node.step(ready);
+    }
+    let stored = node.step(Input::Stored(seal));
+    assert_eq!(stored.outputs, [Output::Committed(promise(&a).commitment)]);
+    let kinds = [StatementKind::Ready, StatementKind::Delivered, StatementKind::Hold];
+    assert_eq!(stored.sign, kinds.map(|kind| node.said(kind)));
+}
+
+// Rule: READY-1. E echoes of one promise make ready; the node's own counts when it is durable.
+#[test]
+fn the_fourth_echo_of_five_makes_ready_and_carries_exactly_a_quorum() {
+    let mut node = Node::echoed(0);
+    let a = node.a.clone();
+    for slot in [1, 2, 0] {
+        let echo = node.vote(StatementKind::Echo, &a, slot);
+        assert!(nothing(&node.step(echo)), "slot {slot}");
+    }
+    let other = node.world.bundle(0xb);
+    let echo = node.vote(StatementKind::Echo, &other, 4);
+    assert!(nothing(&node.step(echo)), "of another content");
+    let echo = node.vote(StatementKind::Echo, &a, 3);
+    assert_eq!(node.step(echo).sign, [node.said(StatementKind::Ready)]);
+    let Phase::Ready { echoed, echo_cert, .. } = &node.machine.record().phase else {
+        panic!("{:?}", node.machine.record());
+    };
+    assert_eq!((*echoed, echo_cert.entries.len()), (Some(promise(&a)), 4));
+    let both = [node.said(StatementKind::Echo), node.said(StatementKind::Ready)];
+    assert_eq!(node.machine.promised(), both);
+}
+
+// Rule: COMMIT-1. Committed to A by the proof, a fragment of B is no use to anybody.
+#[test]
+fn a_commit_drops_the_fragment_of_another_content_and_keeps_its_own() {
+    for (content, dropped) in [(0xa, false), (0xb, true)] {
+        let mut node = Node::echoed(0);
+        let bundle = node.world.bundle(content);
+        let commit = node.verifier.commit(node.world.proof(&bundle)).unwrap();
+        let step = node.step(Input::Commit(Box::new(commit)));
+        let mut expected = vec![Output::Committed(promise(&bundle).commitment)];
+        if dropped {
+            expected.insert(0, Output::DropFragment);
+        }
+        assert_eq!(step.outputs, expected);
+        let held = node.machine.record().fragment;
+        assert_eq!(held, (!dropped).then(|| promise(&bundle).commitment));
+    }
+}
