@@ -3,18 +3,24 @@
 //! Each canary breaks one rule in the smallest model that needs it and names the property that
 //! falls. The explorer goes breadth first here, so that what it prints is a shortest attack.
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use crate::event::{Broken, Contents, Scope};
 use crate::system::{
-    COMMIT_XOR_ABORT, ENOUGH_HOLDERS, GENERATIONS, NOBODY_FRAMED, ONE_CONTENT, System, VOTES_AGREE,
+    Action, COMMIT_XOR_ABORT, ENOUGH_HOLDERS, GENERATIONS, NOBODY_FRAMED, ONE_CONTENT, State,
+    System, VOTES_AGREE,
 };
 
 fn falls(property: &'static str, scope: Scope) {
+    let attack = attack(&System::new(scope, &[]), property);
+    println!("{property} falls:\n{attack}");
+}
+
+/// A shortest path to a state in which a property does not hold; fails if there is none.
+pub(crate) fn attack(system: &System, property: &'static str) -> Path<State, Action> {
     let wanted = HasDiscoveries::AnyOf([property].into());
-    let checker = System::new(scope, &[]).checker().finish_when(wanted).spawn_bfs().join();
-    let attack = checker.assert_any_discovery(property);
-    println!("{property} falls after {} steps:\n{attack}", attack.clone().into_actions().len());
+    let checker = system.clone().checker().finish_when(wanted).spawn_bfs().join();
+    checker.assert_any_discovery(property)
 }
 
 // Rule: READY-1. Scenario 22: bare READYs of a liar commit an object that nobody holds.

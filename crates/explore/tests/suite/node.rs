@@ -107,20 +107,26 @@ impl<'a> Explorer<'a> {
         let mut explorer =
             Self { world, scope, slot, events, inputs: Vec::new(), gates: HashMap::new() };
         explorer.inputs = explorer.events.iter().map(|event| explorer.input(*event)).collect();
-        for event in &explorer.events {
-            for level in 0..=scope.contents.expiries() {
-                if let Event::Next(ended) = *event {
-                    let opens = match (ended, scope.broken) {
-                        (Ended::Unproved, Broken::OpenGeneration) => {
-                            world.stores_next(slot, world.time(level))
-                        }
-                        _ => world.echoes_next(slot, level, ended),
-                    };
-                    explorer.gates.insert((ended, level), opens);
-                }
+        explorer.gates = explorer.gates();
+        explorer
+    }
+
+    /// Rule: ID-1.
+    fn gates(&self) -> HashMap<(Ended, u8), bool> {
+        let levels = 0..=self.scope.contents.expiries();
+        let unguarded = self.scope.broken == Broken::OpenGeneration;
+        let mut gates = HashMap::new();
+        for (event, level) in self.events.iter().flat_map(|e| levels.clone().map(move |l| (e, l))) {
+            if let Event::Next(ended) = *event {
+                let opens = if unguarded && ended == Ended::Unproved {
+                    self.world.stores_next(self.slot, self.world.time(level))
+                } else {
+                    self.world.echoes_next(self.slot, level, ended)
+                };
+                gates.insert((ended, level), opens);
             }
         }
-        explorer
+        gates
     }
 
     /// The seat of a peer, seen from this node.
@@ -187,42 +193,51 @@ impl<'a> Explorer<'a> {
 
     /// `None` if this event cannot happen to the node as it is.
     fn after(&self, local: &Local, position: usize) -> Option<(Local, u8)> {
-        let mut next = local.clone();
-        let own = |bit| (local.said & bit != 0).then_some(());
-        match self.events[position] {
-            Event::Echo(0, content) => own(said::echo(content))?,
-            Event::Ready(0, content) => own(said::ready(content))?,
-            Event::Abort(0) => own(said::ABORT)?,
-            Event::Restart => return Some(self.restarted(local)),
-            Event::Later => {
-                next.level = (local.level + 1).min(self.scope.contents.expiries());
-                return Some((next, 0));
-            }
-            Event::Next(ended) => {
-                let opens = local.said & said::NEXT == 0 && self.gates[&(ended, local.level)];
-                next.said |= if opens { next_bit(ended) } else { 0 };
-                return Some((next, 0));
-            }
-            Event::FragmentLost if local.machine.record().fragment.is_some() => {
-                next.said |= said::LOST;
-            }
-            _ => {}
+        let event = self.events[position];
+        if own_vote(event).is_some_and(|bit| local.said & bit == 0) {
+            return None;
         }
-        let input = self.inputs[position].clone()?;
-        let time = self.world.time(local.level);
+        Some(match (&self.inputs[position], event) {
+            (Some(input), _) => self.stepped(local, event, input.clone()),
+            (None, Event::Restart) => self.restarted(local),
+            (None, _) => (self.befallen(local, event), 0),
+        })
+    }
+
+    fn stepped(&self, local: &Local, event: Event, input: Input) -> (Local, u8) {
+        let mut next = local.clone();
         let before = local.machine.record();
-        let step = next.machine.step(time, input);
+        let step = next.machine.step(self.world.time(local.level), input);
         let kept = step.persist.as_ref().unwrap_or(before);
         assert_eq!(kept, next.machine.record(), "a change was not persisted");
-        let breach = self.breaches(self.events[position], before, &step, &next.machine);
+        let breach = self.breaches(event, before, &step, &next.machine);
         next.said |= self.say(&step.sign);
-        Some((next, breach))
+        if event == Event::FragmentLost && before.fragment.is_some() {
+            next.said |= said::LOST;
+        }
+        (next, breach)
+    }
+
+    /// What is no input of this upload's machine.
+    fn befallen(&self, local: &Local, event: Event) -> Local {
+        let mut next = local.clone();
+        if event == Event::Later {
+            next.level = (local.level + 1).min(self.scope.contents.expiries());
+        }
+        if let Event::Next(ended) = event
+            && local.said & said::NEXT == 0
+            && self.gates[&(ended, local.level)]
+        {
+            next.said |= next_bit(ended);
+        }
+        next
     }
 
     fn restarted(&self, local: &Local) -> (Local, u8) {
-        let record = match self.scope.broken {
-            Broken::Amnesia => UploadRecord::default(),
-            _ => UploadRecord::from_bytes(&local.machine.record().to_bytes()).unwrap(),
+        let record = if self.scope.broken == Broken::Amnesia {
+            UploadRecord::default()
+        } else {
+            UploadRecord::from_bytes(&local.machine.record().to_bytes()).unwrap()
         };
         let machine = self.world.machine(self.slot, record);
         let promised = machine.promised();
@@ -344,6 +359,18 @@ impl<'a> Explorer<'a> {
             said: local.said,
         }
     }
+}
+
+/// The node's own votes, which reach it only after it signed them.
+fn own_vote(event: Event) -> Option<u16> {
+    if event == Event::Abort(0) {
+        return Some(said::ABORT);
+    }
+    (0..2).find_map(|content| {
+        let echo = (event == Event::Echo(0, content)).then(|| said::echo(content));
+        let ready = (event == Event::Ready(0, content)).then(|| said::ready(content));
+        echo.or(ready)
+    })
 }
 
 fn next_bit(ended: Ended) -> u16 {

@@ -28,7 +28,7 @@ use crate::world::World;
 const SEATS: usize = 3;
 
 /// A cluster to explore.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct System {
     scope: Scope,
     params: Params,
@@ -38,6 +38,9 @@ pub(crate) struct System {
     pub(crate) sizes: (usize, usize),
     /// What must be reachable, or the model shows nothing.
     reachable: Vec<Reachable>,
+    /// Whether states that differ only in who sits where are one. Paths are then right up to a
+    /// change of seats at every step, so that only a walk in full prints an attack.
+    by_symmetry: bool,
 }
 
 /// What the honest nodes are. Unused seats stay at the start.
@@ -97,7 +100,13 @@ impl System {
         let sizes = (states, automaton.faces.len());
         let (events, params) = (scope.events(), world.params());
         let (automaton, reachable) = (Arc::new(automaton), reachable.to_vec());
-        Self { scope, params, events, automaton, sizes, reachable }
+        Self { scope, params, events, automaton, sizes, reachable, by_symmetry: false }
+    }
+
+    /// The same cluster with one state for each six that are turns and reflections of each other.
+    pub(crate) fn by_symmetry(&self) -> Self {
+        assert_eq!(self.scope.honest(), SEATS, "every seat is an honest node's");
+        Self { by_symmetry: true, ..self.clone() }
     }
 
     fn faces(&self, state: &State) -> impl Iterator<Item = &Face> + Clone {
@@ -201,10 +210,8 @@ impl System {
     /// I2: what is committed, or could be, is held by m honest nodes that lost nothing since.
     fn enough_holders(&self, state: &State) -> bool {
         let made = self.certificates(state);
-        let bytes = |content| match self.scope.contents {
-            Contents::Reopened => 0,
-            _ => content,
-        };
+        let same_bytes = self.scope.contents == Contents::Reopened;
+        let bytes = |content| if same_bytes { 0 } else { content };
         (0..self.scope.contents.count()).all(|content| {
             let delivered = self.faces(state).any(|face| face.committed == Some(content));
             let has = |face: &&Face| {
@@ -332,7 +339,7 @@ impl Model for System {
         let mut next = *state;
         next.nodes[action.node] = self.seat(edge.to);
         next.breach |= edge.breach;
-        Some(next)
+        Some(if self.by_symmetry { next.representative() } else { next })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -434,7 +441,14 @@ impl fmt::Debug for Action {
             Event::Seal(content) => write!(f, "SEAL {}", name(content)),
             Event::Open(content) => write!(f, "OPEN {}", name(content)),
             Event::Commit(content) => write!(f, "commit proof {}", name(content)),
-            event => write!(f, "{event:?}"),
+            event @ (Event::AbortCert
+            | Event::Cancel
+            | Event::Delete
+            | Event::Later
+            | Event::Tick
+            | Event::FragmentLost
+            | Event::Next(_)
+            | Event::Restart) => write!(f, "{event:?}"),
         }
     }
 }
