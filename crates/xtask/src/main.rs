@@ -10,6 +10,8 @@
     reason = "a developer command talks to the terminal"
 )]
 
+mod mutants;
+
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use xtask::{Metadata, Report, Workspace, deps, layers, spec, tidy, workspace};
 
 const USAGE: &str = "\
 usage: cargo xtask check [--quick] [STAGE...]
+       cargo xtask mutants ...   (see docs/mutants.md)
 
 stages, in this order: fmt tidy layers spec deps clippy doc test
   --quick   leaves out doc, and of test everything but unit tests
@@ -26,6 +29,11 @@ stages, in this order: fmt tidy layers spec deps clippy doc test
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("mutants", rest)) =
+        arguments.split_first().map(|(word, rest)| (word.as_str(), rest))
+    {
+        return mutants::main(rest);
+    }
     let plan = match Plan::parse(&arguments) {
         Ok(plan) => plan,
         Err(message) => {
