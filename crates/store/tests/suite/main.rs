@@ -8,4 +8,5 @@
 
 mod crashes;
 mod damage;
+mod full;
 mod world;

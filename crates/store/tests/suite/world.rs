@@ -230,6 +230,10 @@ pub(crate) fn write_fragment(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
+pub(crate) fn remove_fragment(store: &Store) {
+    assert!(store.fragments().remove(KEY).unwrap());
+}
+
 fn chunk_of(stripe: u64) -> Vec<u8> {
     vec![stripe.to_le_bytes()[0] + 1; if stripe == 2 { 77 } else { 5000 }]
 }
