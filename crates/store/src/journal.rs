@@ -12,16 +12,13 @@
 //! - damage with a valid batch header anywhere after it, or in a segment that has a successor, lies
 //!   in bytes that were synced: rot. The journal is [`JournalError::Damaged`], it may have forgotten
 //!   votes, and the node must not vote with it (AMNESIA-1).
-//! - damage with nothing valid after it is the batch whose sync never returned: it is cut off as a
-//!   whole. Nobody was promised anything in it.
+//! - damage with nothing valid after it is the batch whose sync never returned: it is cut off whole.
 //!
-//! What this cannot tell apart: rot of exactly the last batch, a last write that the disk reported and
-//! never made, a lost name of the newest segment. The journal then ends earlier, in order and without
-//! a gap. Two others notice: the index, if a checkpoint or a clean end came after
-//! ([`Store::open`](crate::Store::open)), and the peers, which remember our position (AMNESIA-1).
+//! This cannot tell apart rot of exactly the last batch, a last write that the disk never made, a lost
+//! name of the newest segment: the journal then ends earlier, in order and without a gap. The index
+//! notices if a checkpoint or a clean end came after; else the peers do, by our position (AMNESIA-1).
 //!
-//! What is kept at open is written and synced once more for the last batch, and the directory is
-//! synced, since a previous process may have died between writing and syncing.
+//! An open writes the last batch again and syncs it and the directory: its writer may have died before.
 //!
 //! Spec: docs/protocol.md LINK-1, AMNESIA-1.
 //! Invariant: records below [`Journal::durable_position`] survive any crash; no position is used twice
