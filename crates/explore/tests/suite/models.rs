@@ -2,13 +2,8 @@
 //!
 //! A model is 2-of-4 with three honest nodes and one liar, whatever the network does and with
 //! restarts at any moment. Models differ in what else may happen, since everything at once is too
-//! much for a test of seconds; the ones of minutes are ignored unless asked for:
-//!
-//! ```text
-//! cargo test --release -p avid-explore -- --ignored --nocapture --test-threads=1
-//! ```
-//! With `--nocapture` each model prints its size. All of a model's states are visited, or the
-//! test fails.
+//! much for a test of seconds; models of minutes are in [`crate::large`]. With `--nocapture` each
+//! prints its size. All of a model's states are visited, or the test fails.
 
 use std::time::Instant;
 
@@ -20,11 +15,13 @@ use crate::event::{Contents, Ended, Scope};
 use crate::system::{Reachable, System};
 use crate::world::World;
 
-const ABORTS: [Reachable; 4] =
+pub(crate) const ABORTS: [Reachable; 4] =
     [Reachable::Commit(0), Reachable::Amplified, Reachable::Abort, Reachable::AbortedAndDelivered];
-const BOTH: [Reachable; 3] = [Reachable::Commit(0), Reachable::Commit(1), Reachable::Amplified];
+pub(crate) const BOTH: [Reachable; 3] =
+    [Reachable::Commit(0), Reachable::Commit(1), Reachable::Amplified];
 
-fn explore(what: &str, scope: Scope, reachable: &[&[Reachable]]) {
+/// Visits every state; fails with a shortest attack, or if something cannot be reached.
+pub(crate) fn explore(what: &str, scope: Scope, reachable: &[&[Reachable]]) {
     let start = Instant::now();
     let system = System::new(scope, &reachable.concat());
     let ((full, small), built) = (system.sizes, start.elapsed());
@@ -67,6 +64,13 @@ fn two_contents() {
     explore("two contents", scope, &[&BOTH]);
 }
 
+// Rule: ECHO-1, TALLY-1, SIGN-1. The same bytes under two OPENs: votes differ in expiry alone.
+#[test]
+fn one_content_under_two_opens() {
+    let scope = Scope { contents: Contents::Reopened, ..Scope::BARE };
+    explore("two OPENs", scope, &[&BOTH]);
+}
+
 // Rule: DELETE-1, HOLD-1, COMMIT-1.
 #[test]
 fn one_content_and_delete() {
@@ -104,42 +108,6 @@ fn the_next_generation_after_an_expiry() {
     let scope = Scope { contents: Contents::Expiring, next_generation: true, ..Scope::BARE };
     let next = [Reachable::Commit(0), Reachable::Next(Ended::Expired)];
     explore("generations, expiry", scope, &[&next]);
-}
-
-// Rule: ID-1, ABORT-2, DELETE-1, TIME-1. All ways in which a generation may end, at once.
-#[test]
-#[ignore = "minutes: see the command above"]
-fn generations_with_everything() {
-    let contents = Contents::Expiring;
-    let scope =
-        Scope { contents, cancel: true, delete: true, next_generation: true, ..Scope::BARE };
-    let next = [Ended::Aborted, Ended::Deleted, Ended::Expired].map(Reachable::Next);
-    explore("generations, everything", scope, &[&ABORTS, &next]);
-}
-
-// Rule: READY-1, ABORT-2. Scenarios 1, 14 and 42 together.
-#[test]
-#[ignore = "minutes: see the command above"]
-fn two_contents_and_cancel() {
-    let scope = Scope { contents: Contents::Two, cancel: true, ..Scope::BARE };
-    explore("two contents, CANCEL", scope, &[&ABORTS, &BOTH[1..2]]);
-}
-
-// Rule: ECHO-1, TALLY-1, SIGN-1. The same bytes under two OPENs: votes differ in expiry alone.
-#[test]
-#[ignore = "minutes: see the command above"]
-fn one_content_under_two_opens() {
-    let scope = Scope { contents: Contents::Reopened, ..Scope::BARE };
-    explore("two OPENs", scope, &[&BOTH]);
-}
-
-// Rule: DELETE-1, HOLD-1, ABORT-1, TIME-1.
-#[test]
-#[ignore = "minutes: see the command above"]
-fn one_content_with_everything() {
-    let scope = Scope { cancel: true, expiry: true, delete: true, losses: true, ..Scope::BARE };
-    let deleted = [Reachable::Delete, Reachable::CommittedAndDeleted];
-    explore("one content, everything", scope, &[&ABORTS, &deleted]);
 }
 
 // Rule: PLACE-1. What the explorer's reduction by symmetry stands on.

@@ -248,9 +248,9 @@ impl System {
         let committed = made.committed != [false, false];
         self.faces(state).all(|face| {
             let by = |bit| face.said & bit != 0;
-            !by(said::NEXT_UNPROVED)
-                && !(by(said::NEXT_ABORTED) && committed)
-                && !(by(said::NEXT_EXPIRED) && (made.aborted || !committed))
+            let undone = by(said::NEXT_ABORTED) && committed;
+            let early = by(said::NEXT_EXPIRED) && (made.aborted || !committed);
+            !(by(said::NEXT_UNPROVED) || undone || early)
         })
     }
 
