@@ -9,7 +9,7 @@ pub struct Target {
     pub name: &'static str,
     /// Decodes the bytes and checks what comes out; panics where a claim breaks.
     pub run: fn(&[u8]),
-    /// Valid inputs, to start mutation from.
+    /// Valid inputs, and some at the edges of limits, to start mutation from.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Most memory one run may hold at once.
     pub bound: Bound,
@@ -34,7 +34,7 @@ impl Bound {
 
 /// Values of a few kilobytes: three copies while they are written again, and what a list reserves
 /// before its items are read (a certificate of 255 entries: 27 KiB).
-const SMALL: Bound = Bound { fixed: 64 << 10, per_byte: 8 };
+const SMALL: Bound = Bound { fixed: 32 << 10, per_byte: 8 };
 /// A list of `CLUSTER_NODES_MAX` members is reserved before its items are read.
 const MEMBERS: Bound = Bound { fixed: 640 << 10, per_byte: 8 };
 /// Every value of JSON is a node of a tree: 32 bytes for the two of `0,`, in vectors that double.
@@ -50,9 +50,9 @@ const JOURNAL: Bound = Bound { fixed: (1 << 20) + (256 << 10), per_byte: 24 };
 /// Two blocks of 256 KiB at most; the disk in memory keeps three copies of a file.
 const FRAGMENT: Bound = Bound { fixed: 256 << 10, per_byte: 16 };
 /// Directories of names on a disk in memory.
-const NAMES: Bound = Bound { fixed: 256 << 10, per_byte: 64 };
+const NAMES: Bound = Bound { fixed: 64 << 10, per_byte: 64 };
 /// Golden values are read to compare with whatever verified.
-const VERIFY: Bound = Bound { fixed: 512 << 10, per_byte: 16 };
+const VERIFY: Bound = Bound { fixed: 128 << 10, per_byte: 16 };
 
 type Seeds = fn() -> Vec<Vec<u8>>;
 

@@ -187,7 +187,19 @@ pub fn target_merkle_path(bytes: &[u8]) {
     decoded.iter().for_each(|path| check::path(path, max.min(64)));
 }
 
+/// Frames, and bare headers around the longest frame of each phase.
 pub(crate) fn frame_header_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = frames();
+    for cap in [FrameCap::Handshake, FrameCap::Open] {
+        let longest = u32::try_from(cap.frame_bytes_max()).unwrap_or(u32::MAX);
+        let around = longest.saturating_sub(8)..longest.saturating_add(8);
+        let header = |length: u32| [length.to_le_bytes().as_slice(), &[0x01, 1]].concat();
+        seeds.extend(around.map(header));
+    }
+    seeds
+}
+
+fn frames() -> Vec<Vec<u8>> {
     golden::message_bytes().iter().filter_map(|message| frame(message)).collect()
 }
 
@@ -199,8 +211,7 @@ fn frame(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn frame_stream_seeds() -> Vec<Vec<u8>> {
-    let frames: Vec<Vec<u8>> = frame_header_seeds();
-    let mut seeds: Vec<Vec<u8>> = frames.chunks(8).map(<[Vec<u8>]>::concat).collect();
+    let mut seeds: Vec<Vec<u8>> = frames().chunks(8).map(<[Vec<u8>]>::concat).collect();
     seeds.push(handshake::transcript());
     seeds
         .iter()
@@ -208,8 +219,11 @@ pub(crate) fn frame_stream_seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// The golden prefix, and lengths around the shortest and the longest chunk.
 pub(crate) fn chunk_prefix_seeds() -> Vec<Vec<u8>> {
-    golden::forms("chunk prefix")
+    let lengths = [0, 1, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1];
+    let around = lengths.map(|length| [[7; 8].as_slice(), &length.to_le_bytes()].concat());
+    golden::forms("chunk prefix").into_iter().chain(around).collect()
 }
 
 pub(crate) fn frag_prefix_seeds() -> Vec<Vec<u8>> {
