@@ -15,13 +15,20 @@
 //! Spec: docs/protocol.md; docs/TESTING.md says which fault is injected how.
 //! Not here: anything production uses. Nobody depends on this crate.
 
+pub mod alarms;
 pub mod checker;
+pub mod disk_faults;
 pub mod host;
+pub mod liar_client;
 pub mod liar_node;
 pub mod network;
+pub mod plan;
 pub mod random;
 pub mod runtime;
+pub mod shrink;
+pub mod swarm;
 pub mod tap;
+pub mod tapped_host;
 pub mod trace;
 pub mod world;
 

@@ -1,26 +1,170 @@
-//! `sim`: runs seeds until one of them breaks a promise.
+//! `sim`: runs seeds until one of them breaks a promise, replays a seed, shrinks a failing one.
 
-fn main() {
-    let hash = sim::runtime::run(1, async {
-        let mut world = sim::world::World::started(1, sim::world::Shape::default(), true).await;
-        let client = world.client(1);
-        let put = client.put("a", &vec![7; 100_000]).await;
-        println!("{:?}", put.map(|report| report.placed.len()));
-        let read = client.get("a", &[vec![7; 100_000]]).await;
-        println!("{:?}", read.map(|(bytes, _)| bytes.len()));
-        for line in world.trace.lines() {
-            println!("{line}");
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use sim::plan::{Plan, Scenario};
+use sim::swarm::{self, Outcome};
+
+/// Runs the production node, client and store under faults and liars, on virtual time.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Run this many seeds, one after the other.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this one seed and say what happened.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// What the runs are about [default: follows from the seed].
+    #[arg(long)]
+    scenario: Option<Scenario>,
+    /// Stop after so many seconds of real time, however many seeds are left.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// With --seed: keep only the actions of these numbers.
+    #[arg(long, value_delimiter = ',', requires = "seed")]
+    keep: Option<Vec<usize>>,
+    /// With --seed: look for the fewest actions that still fail.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
+    /// Run every seed twice and compare the traces.
+    #[arg(long)]
+    twice: bool,
+    /// One line of JSON at the end instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.seed {
+        Some(seed) => one(&args, seed),
+        None => many(&args),
+    }
+}
+
+fn plan_of(args: &Args, seed: u64) -> Plan {
+    Plan::new(seed, args.scenario.unwrap_or_else(|| Scenario::of_seed(seed)))
+}
+
+fn one(args: &Args, seed: u64) -> ExitCode {
+    let mut plan = plan_of(args, seed);
+    if let Some(keep) = &args.keep {
+        plan = plan.keeping(keep);
+    }
+    if args.shrink {
+        let Some((kept, smaller)) = sim::shrink::shrink(&plan) else {
+            println!("seed {seed} does not fail: nothing to shrink");
+            return ExitCode::FAILURE;
+        };
+        plan = smaller;
+        let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
+        println!("fails with {} actions; replay it with", kept.len());
+        println!("    {} --keep {}", command(&plan), numbers.join(","));
+    }
+    for (number, (at, action)) in plan.actions.iter().enumerate() {
+        println!("{number:>4} at {at:>6} ms: {action:?}");
+    }
+    println!("bad nodes: {:?}", plan.bad);
+    let outcome = swarm::run(&plan, true);
+    for line in &outcome.lines {
+        println!("{line}");
+    }
+    println!("trace {}", hex(&outcome.hash));
+    match outcome.violation {
+        None => {
+            println!("every promise held");
+            ExitCode::SUCCESS
         }
-        for node in world.nodes() {
-            world.kill(node, avid_store::disk::memory::CrashChoice::DropAll);
+        Some(violation) => {
+            println!("VIOLATION: {violation}");
+            ExitCode::FAILURE
         }
-        println!(
-            "{:?} {:?} {}",
-            world.trace.counts(),
-            world.checker.violation(),
-            world.trace.millis()
-        );
-        world.trace.hash()
-    });
-    println!("{hash:02x?}");
+    }
+}
+
+/// The command that runs a plan's seed again.
+fn command(plan: &Plan) -> String {
+    let (seed, scenario) = (plan.seed, plan.scenario.name());
+    format!("cargo run --release -p sim -- --seed {seed} --scenario {scenario}")
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    runs: u64,
+    millis: u64,
+    committed: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.millis += outcome.millis;
+        self.committed += outcome.committed as u64;
+        for (what, count) in &outcome.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+    }
+
+    fn print(&self, elapsed: Duration, json: bool) {
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        let per_second = self.runs as f64 / seconds;
+        if json {
+            let counts = serde_json::to_value(&self.counts).unwrap_or_default();
+            let line = serde_json::json!({
+                "seeds": self.runs, "seconds": seconds, "seeds_per_second": per_second,
+                "simulated_ms": self.millis, "objects_committed": self.committed,
+                "events": counts,
+            });
+            return println!("{line}");
+        }
+        let simulated = Duration::from_millis(self.millis).as_secs();
+        println!("{} seeds in {seconds:.1} s: {per_second:.1} seeds per second", self.runs);
+        println!("{simulated} s simulated, {:.0} times real time", simulated as f64 / seconds);
+        println!("{} objects committed", self.committed);
+        for (what, count) in &self.counts {
+            println!("{count:>12}  {what}");
+        }
+    }
+}
+
+fn many(args: &Args) -> ExitCode {
+    let begin = Instant::now();
+    let limit = args.seconds.map(Duration::from_secs);
+    let mut totals = Totals::default();
+    for seed in args.from..args.from.saturating_add(args.seeds) {
+        if limit.is_some_and(|limit| begin.elapsed() >= limit) {
+            break;
+        }
+        let plan = plan_of(args, seed);
+        let outcome = swarm::run(&plan, false);
+        totals.add(&outcome);
+        let again = args.twice.then(|| swarm::run(&plan, false).hash);
+        if again.is_some_and(|hash| hash != outcome.hash) {
+            println!("seed {seed} gave two traces: the simulator is not deterministic");
+            println!("    {}", command(&plan));
+            return ExitCode::FAILURE;
+        }
+        if let Some(violation) = outcome.violation {
+            totals.print(begin.elapsed(), args.json);
+            println!("VIOLATION in seed {seed}: {violation}");
+            println!("replay it with");
+            println!("    {}", command(&plan));
+            println!("and look for a smaller one with --shrink");
+            return ExitCode::FAILURE;
+        }
+    }
+    totals.print(begin.elapsed(), args.json);
+    println!("every promise held");
+    ExitCode::SUCCESS
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -178,6 +178,11 @@ impl Network {
         self.lock().network_tap = Some(tap);
     }
 
+    /// Takes the tap of the network away; those of hosts stay.
+    pub fn untap_network(&self) {
+        self.lock().network_tap = None;
+    }
+
     /// Takes all taps away.
     pub fn untap(&self) {
         let mut state = self.lock();

@@ -226,7 +226,7 @@ impl World {
         let host = Arc::new(SimHost::new(host_of(node), network, start, clock, random));
         let as_host: Host = host.clone();
         let node_config = NodeConfig {
-            disk: Arc::new(machine.disk.clone()),
+            disk: Arc::new(machine.disk.mount()),
             host: as_host,
             observer: Some(Arc::new(checker)),
             listen: vec![host_of(node).address().to_string()],
@@ -311,8 +311,14 @@ impl World {
     /// As [`World::client`], with other patience.
     #[must_use]
     pub fn client_with(&self, number: u16, timeouts: Timeouts) -> SimClient {
-        let random = Random::new(self.seed, &format!("client {number}"));
-        let id = HostId(CLIENTS + number);
+        self.client_on(number, number, timeouts)
+    }
+
+    /// A client with the key `number` on the machine `machine`.
+    #[must_use]
+    pub fn client_on(&self, machine: u16, number: u16, timeouts: Timeouts) -> SimClient {
+        let random = Random::new(self.seed, &format!("client {number} on {machine}"));
+        let id = HostId(CLIENTS + machine);
         let host: Host =
             Arc::new(SimHost::new(id, self.network.clone(), self.start, Arc::default(), random));
         let key = client_key(number);
@@ -327,16 +333,32 @@ impl World {
         SimClient { client, number, checker: self.checker.clone(), trace: self.trace.clone() }
     }
 
+    /// Members that are held to their duties.
+    #[must_use]
+    pub fn honest(&self) -> Vec<NodeId> {
+        self.nodes().into_iter().filter(|node| self.checker.is_honest(*node)).collect()
+    }
+
     /// Waits until every running node may vote; false after `limit`.
     pub async fn all_vote(&self, limit: Duration) -> bool {
+        let up = self.nodes().into_iter().filter(|node| self.is_up(*node)).collect();
+        self.vote(up, limit).await
+    }
+
+    /// Waits until every honest node may vote; false after `limit`.
+    pub async fn honest_vote(&self, limit: Duration) -> bool {
+        self.vote(self.honest(), limit).await
+    }
+
+    async fn vote(&self, nodes: Vec<NodeId>, limit: Duration) -> bool {
         let client = self.client(999);
         let deadline = Instant::now() + limit;
         let mut pause = tokio::time::interval(Duration::from_millis(100));
         while Instant::now() < deadline {
             pause.tick().await;
             let statuses = client.client.status().await;
-            let voting = statuses.iter().filter(|status| is_voting(status)).count();
-            if voting == self.nodes().into_iter().filter(|node| self.is_up(*node)).count() {
+            let asked = statuses.iter().filter(|status| nodes.contains(&status.node));
+            if asked.filter(|status| is_voting(status)).count() == nodes.len() {
                 return true;
             }
         }

@@ -1,0 +1,65 @@
+//! Panics and error lines of the tested code: either fails a simulation.
+//!
+//! A panic in a task is swallowed by the runtime and an error line by whoever reads no log, so
+//! both are caught where they are raised. One simulation runs on one thread.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::sync::Once;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+thread_local! {
+    static ALARMS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+static HOOK: Once = Once::new();
+
+/// Catches panics of any thread, and this thread's error lines until the guard is dropped.
+#[must_use]
+pub fn catch() -> tracing::subscriber::DefaultGuard {
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            raise(format!("panic: {info}"));
+            before(info);
+        }));
+    });
+    ALARMS.with_borrow_mut(Vec::clear);
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(ErrorLines))
+}
+
+/// What was raised on this thread since the last call.
+#[must_use]
+pub fn take() -> Vec<String> {
+    ALARMS.with_borrow_mut(std::mem::take)
+}
+
+fn raise(alarm: String) {
+    ALARMS.with_borrow_mut(|alarms| alarms.push(alarm));
+}
+
+struct ErrorLines;
+
+impl<S: Subscriber> Layer<S> for ErrorLines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line(String::from("error line:"));
+        event.record(&mut line);
+        raise(line.0);
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a string does not fail.
+        drop(write!(self.0, " {field}={value:?}"));
+    }
+}
