@@ -7,7 +7,7 @@ use avid_protocol::certificate::{CommitProof, QuorumCert};
 use avid_protocol::object::{Manifest, SealBundle, SignedOpen};
 use avid_protocol::record::UploadRecord;
 use avid_protocol::vote::SignedVote;
-use avid_protocol::wire::{ChunkPrefix, FRAME_VERSION, FragPrefix, Message, RefusalCode};
+use avid_protocol::wire::{ChunkPrefix, FRAME_VERSION, FragPrefix, Message, RefusalCode, Refused};
 use avid_types::limits::{BATCH_PATH_MAX, CHUNK_BYTES_MAX, LABEL_BYTES_MAX, LIST_PAGE_MAX};
 use avid_types::{DecodeError, Decoder, StripeIndex};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
@@ -116,6 +116,10 @@ fn chunk_and_fragment_prefixes_round_trip_and_bound_their_lengths() {
     let prefix = ChunkPrefix::decode(&mut d).unwrap();
     assert_eq!((prefix.stripe, prefix.chunk_bytes), (StripeIndex(9), 4096));
     assert_eq!(d.remaining(), world.config.fpcc_bytes());
+    for chunk_bytes in [1, CHUNK_BYTES_MAX] {
+        let edge = ChunkPrefix { chunk_bytes, ..prefix };
+        assert_eq!(ChunkPrefix::decode(&mut Decoder::new(&edge.to_bytes(&[]))), Ok(edge));
+    }
     for chunk_bytes in [0, CHUNK_BYTES_MAX + 1, u32::MAX] {
         let bytes = ChunkPrefix { chunk_bytes, ..prefix }.to_bytes(&[]);
         assert!(ChunkPrefix::decode(&mut Decoder::new(&bytes)).is_err(), "{chunk_bytes}");
@@ -153,9 +157,20 @@ fn lists_and_paths_beyond_their_limits_are_refused_before_they_are_read() {
 
 #[test]
 fn the_text_of_a_refusal_is_cut_between_characters() {
-    for text in ["\u{fc}".repeat(200), "x".repeat(1000), String::new()] {
+    let wide = "\u{20ac}".repeat(100);
+    for (text, kept) in [
+        ("\u{fc}".repeat(200), 256),
+        (format!("x{}", "\u{fc}".repeat(200)), 255),
+        (wide.clone(), 255),
+        (format!("x{wide}"), 256),
+        (format!("xy{wide}"), 254),
+        ("x".repeat(1000), LABEL_BYTES_MAX),
+        ("disk is full".to_owned(), 12),
+        (String::new(), 0),
+    ] {
         for code in REFUSALS {
             let message = Message::refused(code, &text);
+            assert_eq!(message, Message::Refused(Refused { code, message: text[..kept].into() }));
             let body = message.to_body();
             assert!(body.len() <= 3 + LABEL_BYTES_MAX);
             assert_eq!(Message::from_body(0x2f, FRAME_VERSION, &body), Ok(message));

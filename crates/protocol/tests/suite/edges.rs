@@ -8,15 +8,18 @@ use avid_protocol::fault::FaultKind;
 use avid_protocol::object::{ObjectError, Open, SealBundle, StatementKindName};
 use avid_protocol::reader::{Reader, ReaderInput, ReaderOutput, Run};
 use avid_protocol::record::Phase;
+use avid_protocol::server::Refusal;
 use avid_protocol::statement::StatementKind;
+use avid_protocol::tally::Tally;
 use avid_protocol::verify::VerifyError;
+use avid_protocol::wire::RefusalCode;
 use avid_types::{
     DecodeError, Decoder, FingerprintKind, NodeId, Params, Slot, StripeIndex, StripeLayoutError,
     Suite, Timestamp,
 };
 
 use crate::samples::{encoded, records, spoiled};
-use crate::world::World;
+use crate::world::{World, promise};
 
 // Rule: GRANT-1. Reading and writing are granted apart; bits of rights to come are refused.
 #[test]
@@ -222,5 +225,44 @@ fn phases_are_settled_by_a_proof_a_certificate_or_a_tombstone_only() {
             Phase::Deleted(_) => ("deleted", true),
         };
         assert_eq!((record.phase.name(), record.phase.is_settled()), (word, settled), "{name}");
+    }
+}
+
+// Rule: TALLY-1. One vote per node and kind, the first; a certificate replaces them all.
+#[test]
+fn a_tally_counts_each_node_once_per_kind_until_it_is_cleared() {
+    let world = World::new(3, 5);
+    let (a, b) = (world.bundle(0xa), world.bundle(0xb));
+    let mut verifier = world.verifier();
+    let mut tally = Tally::default();
+    let kinds = [StatementKind::Echo, StatementKind::Ready];
+    for kind in kinds {
+        for slot in [1, 2, 1] {
+            let vote = verifier.vote(world.vote(kind, &a, slot)).unwrap();
+            assert_eq!(tally.count(&vote), None);
+        }
+        let other = verifier.vote(world.vote(kind, &b, 1)).unwrap();
+        assert!(matches!(tally.count(&other).unwrap().kind, FaultKind::ConflictingVotes(_)));
+        assert_eq!(tally.of_kind(kind).count(), 2);
+        assert_eq!(tally.equal(kind, promise(&a)).count(), 2);
+        assert_eq!(tally.equal(kind, promise(&b)).count(), 0);
+    }
+    tally.clear();
+    assert_eq!(kinds.map(|kind| tally.of_kind(kind).count()), [0, 0]);
+}
+
+// Rule: WIRE-1. Programs act on the code; each refusal of the machine has its own or a wider one.
+#[test]
+fn refusals_of_the_machine_have_codes() {
+    for (refusal, code) in [
+        (Refusal::OtherContent, RefusalCode::OtherContent),
+        (Refusal::Aborted, RefusalCode::Aborted),
+        (Refusal::Deleted, RefusalCode::Deleted),
+        (Refusal::Expired, RefusalCode::Expired),
+        (Refusal::TooFarAhead, RefusalCode::Expired),
+        (Refusal::NoClusterTime, RefusalCode::Unavailable),
+        (Refusal::AlreadyReady, RefusalCode::AlreadyReady),
+    ] {
+        assert_eq!(RefusalCode::from(refusal), code);
     }
 }

@@ -303,6 +303,7 @@ fn committed_only_on_d_delivered_of_the_right_content_and_once() {
             let other = vote(&world, &mut verifier, StatementKind::Delivered, 0xb, *slot);
             assert_eq!(writer.step(&WriterInput::Vote(other)), []);
         }
+        assert!(!writer.is_committed());
         let quorum = world.params().deliver_quorum();
         for (count, slot) in slots.iter().enumerate() {
             let delivered = vote(&world, &mut verifier, StatementKind::Delivered, 0xa, *slot);
@@ -339,6 +340,31 @@ fn placed_is_reported_when_the_last_slot_is_filled_late() {
     assert_eq!(step(&mut writer, StatementKind::Hold, 0xb, 4), []);
     assert_eq!(step(&mut writer, StatementKind::Hold, 0xa, 4), [WriterOutput::Placed]);
     assert_eq!(step(&mut writer, StatementKind::Hold, 0xa, 4), []);
+}
+
+// Rule: WRITE-1. What is committed stays so, whoever fails then; a slot beyond n is nobody.
+#[test]
+fn failures_after_the_commit_and_of_slots_that_do_not_exist_are_no_news() {
+    let world = World::new(3, 5);
+    let mut verifier = world.verifier();
+    let mut writer = writer(&world);
+    for slot in 5..=255 {
+        assert_eq!(writer.step(&WriterInput::Failed(Slot(slot))), [], "slot {slot}");
+    }
+    assert_eq!(writer.step(&WriterInput::Failed(Slot(0))), [], "E = 4 of 5 are left");
+    let out = WriterOutput::OutOfReach { able: 3, needed: 4 };
+    assert_eq!(writer.step(&WriterInput::Failed(Slot(1))), [out]);
+    for slot in 2..4 {
+        let delivered = vote(&world, &mut verifier, StatementKind::Delivered, 0xa, Slot(slot));
+        assert_eq!(writer.step(&WriterInput::Vote(delivered)), [out]);
+    }
+    let third = vote(&world, &mut verifier, StatementKind::Delivered, 0xa, Slot(4));
+    assert_eq!(writer.step(&WriterInput::Vote(third)), [WriterOutput::Committed]);
+    for slot in 0..5 {
+        assert_eq!(writer.step(&WriterInput::Failed(Slot(slot))), []);
+    }
+    assert!(writer.is_committed());
+    assert_eq!(writer.missing().count(), 5);
 }
 
 #[test]
