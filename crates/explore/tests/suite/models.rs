@@ -4,6 +4,10 @@
 //! restarts at any moment. Models differ in what else may happen, since everything at once is too
 //! much for a test of seconds; models of minutes are in [`crate::large`]. With `--nocapture` each
 //! prints its size. All of a model's states are visited, or the test fails.
+//!
+//! What is bounded: one upload at four nodes, at most two contents, one or two expiries, and of the
+//! next generation only whether a node echoes it. Nothing else is: restarts, repetitions and
+//! delays have no number.
 
 use std::time::Instant;
 

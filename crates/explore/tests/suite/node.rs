@@ -3,7 +3,8 @@
 //! Each input is one call of `ServerUpload::step` with a message that passed the production
 //! checks. A node's record goes through its stored bytes at each restart. Its own votes come back
 //! to it as messages among others, at any later time, like in the node: nothing is counted before
-//! it is durable.
+//! it is durable. A crash before the record is durable is a step that did not happen; a crash
+//! after it, before the signature, is a vote that is late: a restart signs it again.
 //!
 //! Spec: docs/protocol.md section 1.3.
 

@@ -1,6 +1,8 @@
 //! Keys, configuration and signed messages of the explored cluster: 2-of-4, from fixed seeds.
 //!
 //! Everything a node is told was signed by production code and passed the production checks.
+//! Certificates are always made of the votes of the first seats, whoever did sign in a run: which
+//! quorum it was changes no transition, and the cluster decides whether there was one.
 
 use std::sync::Arc;
 
