@@ -242,3 +242,6 @@ impl Point<'_> {
 fn chunk_length(bytes: usize) -> Option<u32> {
     u32::try_from(bytes).ok().filter(|bytes| (1..=CHUNK_BYTES_MAX).contains(bytes))
 }
+
+#[cfg(test)]
+mod tests;

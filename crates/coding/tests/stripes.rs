@@ -192,6 +192,25 @@ fn one_slot_over_several_stripes_is_checked_against_each_own_checksum() {
     assert_eq!(results, vec![Err(ChunkFault::Hash); 2]);
 }
 
+/// Rule: FPCC-1. A writer names chunks of two lengths in one cross-checksum; pooled or alone, each
+/// chunk gets one verdict.
+#[test]
+fn each_chunk_of_a_pool_is_checked_at_the_point_of_its_own_length() {
+    let coder = coder(1, 2, FingerprintKind::Fp128);
+    let (params, suite) = (coder.params(), coder.suite());
+    let (long, short) = (noise(1, 4096), noise(2, 2048));
+    let digests = [chunk_digest(&long).0, chunk_digest(&short).0].concat();
+    // The parity row of 1-of-2 is 1: what is stated for the data is expected of the parity.
+    let seed = avid_coding::fingerprint::point_seed(params, suite, 2048, &digests);
+    let stated = avid_coding::fingerprint::at_seed(suite.fingerprint, &seed).evaluate(&short);
+    let bytes = [&digests, stated.as_bytes()].concat();
+    let fpcc = Fpcc::from_bytes(params, suite, &bytes).unwrap();
+    let pool = [(Slot(0), long.as_slice()), (Slot(1), short.as_slice())];
+    let expected = [Err(ChunkFault::Fingerprint), Ok(())];
+    assert_eq!(coder.check_chunks(&pool, &fpcc), expected);
+    assert_eq!(pool.map(|(slot, chunk)| coder.check_chunk(slot, chunk, &fpcc)), expected);
+}
+
 #[test]
 fn every_lost_subset_up_to_seven_is_rebuilt() {
     for n in 2..=7_u8 {

@@ -40,6 +40,16 @@ fn rebuilds_all(code: &ReedSolomon, chunks: &[Vec<u8>], from: &[usize]) {
 }
 
 #[test]
+fn the_shape_of_the_code_is_that_of_the_group_and_any_m_suffice() {
+    let code = code(3, 5);
+    let shape = [code.slots(), code.data_slots(), code.any_subset(), code.sub_chunks()];
+    assert_eq!(shape, [5, 3, 3, 1]);
+    for (slot, part) in [(5, 0), (255, 0), (0, 1)] {
+        assert_eq!(code.generator_row(SubChunk { slot: Slot(slot), part }), None);
+    }
+}
+
+#[test]
 fn generator_rows_are_frozen() {
     let three_of_five = code(3, 5);
     let rows: Vec<Vec<u8>> = (0..5).map(|i| row(&three_of_five, i)).collect();
