@@ -11,8 +11,17 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+/// Something that must not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// A panic, rather than an error line.
+    pub is_panic: bool,
+    /// What was said.
+    pub text: String,
+}
+
 thread_local! {
-    static ALARMS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static ALARMS: RefCell<Vec<Alarm>> = const { RefCell::new(Vec::new()) };
 }
 
 static HOOK: Once = Once::new();
@@ -23,7 +32,7 @@ pub fn catch() -> tracing::subscriber::DefaultGuard {
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            raise(format!("panic: {info}"));
+            raise(true, format!("panic: {info}"));
             before(info);
         }));
     });
@@ -33,11 +42,12 @@ pub fn catch() -> tracing::subscriber::DefaultGuard {
 
 /// What was raised on this thread since the last call.
 #[must_use]
-pub fn take() -> Vec<String> {
+pub fn take() -> Vec<Alarm> {
     ALARMS.with_borrow_mut(std::mem::take)
 }
 
-fn raise(alarm: String) {
+fn raise(is_panic: bool, text: String) {
+    let alarm = Alarm { is_panic, text };
     ALARMS.with_borrow_mut(|alarms| alarms.push(alarm));
 }
 
@@ -51,7 +61,7 @@ impl<S: Subscriber> Layer<S> for ErrorLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line(String::from("error line:"));
         event.record(&mut line);
-        raise(line.0);
+        raise(false, line.0);
     }
 }
 
@@ -59,7 +69,6 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to a string does not fail.
-        drop(write!(self.0, " {field}={value:?}"));
+        write!(self.0, " {field}={value:?}").expect("a string takes everything");
     }
 }

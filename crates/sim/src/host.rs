@@ -74,6 +74,7 @@ impl SimHost {
     pub fn kill(&self) {
         lock(&self.tasks).abort_all();
         self.network.reset_host(self.id);
+        self.network.freeze(self.id, false);
     }
 
     /// Stops the process, or lets it go on.
