@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::random::{Random, seed};
 use crate::support::{Cluster, bytes, expect_code, stderr};
 
 const ROUNDS: u64 = 10;
@@ -10,28 +11,6 @@ const ROUNDS: u64 = 10;
 const OBJECTS_MAX: u64 = 400;
 /// Longest time from the acknowledgement that a round waits for to its failure.
 const MOMENT_MAX_MICROS: u64 = 150_000;
-
-/// Numbers that look random and are the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ (value >> 31)) % bound
-    }
-}
-
-/// From the environment to repeat a run, otherwise another one in every run.
-fn seed() -> u64 {
-    let given = std::env::var("AVID_TEST_SEED").ok().map(|text| text.parse().unwrap());
-    given.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        u64::from(now.subsec_nanos()) ^ now.as_secs()
-    })
-}
 
 /// An object somebody tried to store.
 struct Tried {
@@ -55,7 +34,7 @@ fn write_until_power_fails(cluster: &Cluster, random: &mut Random, round: u64) -
     let wait_for = random.below(4);
     let moment = Duration::from_micros(random.below(MOMENT_MAX_MICROS));
     let command = ["disperse", "-", "--placement-timeout", "100ms", "--id"];
-    let mut random = Random(random.below(u64::MAX));
+    let mut random = Random::new(random.below(u64::MAX));
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
             let mut tried = Vec::new();
@@ -92,7 +71,7 @@ fn write_until_power_fails(cluster: &Cluster, random: &mut Random, round: u64) -
 fn whatever_was_acknowledged_survives_power_failures_at_random_moments() {
     let seed = seed();
     eprintln!("AVID_TEST_SEED={seed} repeats this run");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut cluster = Cluster::start(3, 5);
     let (mut all, mut reread) = (Vec::new(), 0);
     for round in 0..ROUNDS {

@@ -10,8 +10,13 @@
 mod bad_input;
 mod cluster_crashes;
 mod cluster_disk;
+mod cluster_evil;
 mod cluster_faults;
+mod cluster_kill_loop;
 mod cluster_large;
 mod cluster_objects;
 mod demo;
+mod evil;
+mod random;
+mod shipped;
 mod support;

@@ -69,7 +69,7 @@ pub(crate) fn bytes(count: usize, seed: u64) -> Vec<u8> {
 /// A cluster of real processes on loopback.
 pub(crate) struct Cluster {
     pub(crate) dir: tempfile::TempDir,
-    ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     nodes: Vec<Option<Child>>,
 }
 
@@ -137,11 +137,23 @@ impl Cluster {
     }
 
     /// The same through a program that becomes `avid` and is given its arguments.
-    pub(crate) fn start_node_under(&mut self, node: usize, mut program: Command) {
+    pub(crate) fn start_node_under(&mut self, node: usize, program: Command) {
+        let mut child = self.spawn_node(node, program);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        // Whoever panics here leaves no process behind.
+        self.nodes[node] = Some(child);
+        let log = self.path(&format!("node{}/log", node + 1));
+        let said = std::fs::read_to_string(log).unwrap();
+        assert!(line.contains("is ready on"), "node{} did not start: {said}", node + 1);
+    }
+
+    /// The process of a node, of which nobody knows yet how far it is.
+    pub(crate) fn spawn_node(&self, node: usize, mut program: Command) -> Child {
         let directory = self.path(&format!("node{}", node + 1));
         let log =
             std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-        let mut child = program
+        program
             .args(["serve", "--exit-with-stdin", "--cluster"])
             .arg(self.path("cluster.json"))
             .arg("--key")
@@ -152,12 +164,7 @@ impl Cluster {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said = std::fs::read_to_string(directory.join("log")).unwrap();
-        assert!(line.contains("is ready on"), "node{} did not start: {said}", node + 1);
-        self.nodes[node] = Some(child);
+            .unwrap()
     }
 
     /// Waits until `count` nodes vote.
@@ -224,13 +231,14 @@ impl Cluster {
         child.wait().unwrap().code()
     }
 
+    /// Runs client commands; independent of the nodes' processes.
+    pub(crate) fn user(&self) -> User {
+        User(self.dir.path().to_owned())
+    }
+
     /// A client command, not run yet.
     pub(crate) fn command(&self) -> Command {
-        let mut command = avid();
-        command.env("AVID_CLUSTER", self.path("cluster.json"));
-        command.env("AVID_KEY", self.path("client.key"));
-        command.current_dir(self.dir.path());
-        command
+        self.user().command()
     }
 
     /// Runs a client command to its end.
@@ -238,7 +246,7 @@ impl Cluster {
         &self,
         arguments: impl IntoIterator<Item = I>,
     ) -> Output {
-        self.command().args(arguments).stdin(Stdio::null()).output().unwrap()
+        self.user().client(arguments)
     }
 
     /// The same, with bytes on stdin.
@@ -247,29 +255,7 @@ impl Cluster {
         arguments: impl IntoIterator<Item = I>,
         input: &[u8],
     ) -> Output {
-        let mut child = self
-            .command()
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        std::thread::scope(|scope| {
-            // A program that stops reading has said why.
-            scope.spawn(move || drop(stdin.write_all(input)));
-            let mut output = Vec::new();
-            let mut complaint = Vec::new();
-            let mut errors = child.stderr.take().unwrap();
-            let reader = scope.spawn(move || {
-                errors.read_to_end(&mut complaint).unwrap();
-                complaint
-            });
-            child.stdout.take().unwrap().read_to_end(&mut output).unwrap();
-            let status = child.wait().unwrap();
-            Output { status, stdout: output, stderr: reader.join().unwrap() }
-        })
+        self.user().client_with(arguments, input)
     }
 
     /// Starts a dispersal from stdin, of which nobody reads the output.
@@ -313,6 +299,59 @@ impl Cluster {
             found.extend(std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()));
         }
         found
+    }
+}
+
+/// Somebody who uses a cluster, in its directory.
+pub(crate) struct User(PathBuf);
+
+impl User {
+    /// A client command, not run yet.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = avid();
+        command.env("AVID_CLUSTER", self.0.join("cluster.json"));
+        command.env("AVID_KEY", self.0.join("client.key"));
+        command.current_dir(&self.0);
+        command
+    }
+
+    /// Runs a client command to its end.
+    pub(crate) fn client<I: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> Output {
+        self.command().args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same, with bytes on stdin.
+    pub(crate) fn client_with<I: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+        input: &[u8],
+    ) -> Output {
+        let mut child = self
+            .command()
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            // A program that stops reading has said why.
+            scope.spawn(move || drop(stdin.write_all(input)));
+            let mut output = Vec::new();
+            let mut complaint = Vec::new();
+            let mut errors = child.stderr.take().unwrap();
+            let reader = scope.spawn(move || {
+                errors.read_to_end(&mut complaint).unwrap();
+                complaint
+            });
+            child.stdout.take().unwrap().read_to_end(&mut output).unwrap();
+            let status = child.wait().unwrap();
+            Output { status, stdout: output, stderr: reader.join().unwrap() }
+        })
     }
 }
 

@@ -1,0 +1,69 @@
+//! What the shipped program is made of, and what it is not.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn metadata(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    crate::support::expect_code(&output, 0);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Ids of everything that `root` is built from, tests apart.
+fn closure<'a>(metadata: &'a Value, root: &'a str) -> Vec<&'a str> {
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(id) = found.get(next) {
+        let node = nodes.iter().find(|node| node["id"] == **id).unwrap();
+        for dependency in node["deps"].as_array().unwrap() {
+            let mut kinds = dependency["dep_kinds"].as_array().unwrap().iter();
+            let id = dependency["pkg"].as_str().unwrap();
+            if kinds.any(|kind| kind["kind"] != "dev") && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+fn package<'a>(metadata: &'a Value, name: &str) -> &'a Value {
+    let packages = metadata["packages"].as_array().unwrap();
+    packages.iter().find(|package| package["name"] == name).unwrap()
+}
+
+/// Claim: no liar and no simulator is in the shipped program, whatever features are asked for.
+#[test]
+fn the_shipped_program_contains_no_adversary() {
+    let metadata = metadata(&["--all-features"]);
+    let avid = package(&metadata, "avid-cli")["id"].as_str().unwrap();
+    let sim = package(&metadata, "sim")["id"].as_str().unwrap();
+    let built_from = closure(&metadata, avid);
+    assert!(!built_from.contains(&sim), "avid is built from the simulator");
+    let ours = metadata["workspace_members"].as_array().unwrap();
+    for member in ours.iter().filter(|id| built_from.contains(&id.as_str().unwrap())) {
+        let packages = metadata["packages"].as_array().unwrap();
+        let package = packages.iter().find(|package| package["id"] == *member).unwrap();
+        let features = package["features"].as_object().unwrap();
+        assert!(features.is_empty(), "{} has features: {features:?}", package["name"]);
+    }
+    assert!(built_from.len() > ours.len(), "the dependencies were not found");
+}
+
+/// Claim: the lying member is built only by who asks for it by name.
+#[test]
+fn the_lying_member_is_built_only_on_demand() {
+    let metadata = metadata(&["--no-deps"]);
+    let sim = package(&metadata, "sim");
+    let targets = sim["targets"].as_array().unwrap();
+    let evil = targets.iter().find(|target| target["name"] == "evil").unwrap();
+    assert_eq!(evil["required-features"], serde_json::json!(["evil"]));
+    assert!(sim["features"]["default"].is_null(), "{}", sim["features"]);
+}
