@@ -407,12 +407,8 @@ impl Plan {
 }
 
 fn bad_nodes(scenario: Scenario, params: Params, random: &mut Random) -> Vec<(u16, Badness)> {
-    let wants = [
-        (Scenario::Liars, 0),
-        (Scenario::Disks, 1),
-        (Scenario::Crashes, 2),
-        (Scenario::Clocks, 3),
-    ];
+    let wants =
+        [(Scenario::Liars, 0), (Scenario::Disks, 1), (Scenario::Crashes, 2), (Scenario::Clocks, 3)];
     let kinds: Vec<u8> =
         wants.iter().filter(|(kind, _)| scenario.has(*kind)).map(|(_, kind)| *kind).collect();
     let mut bad = Vec::new();

@@ -19,7 +19,11 @@ pub fn shrink(plan: &Plan) -> Option<(Vec<usize>, Plan)> {
         let size = kept.len().div_ceil(parts);
         let without = |start: usize| -> Vec<usize> {
             let end = (start + size).min(kept.len());
-            kept.iter().enumerate().filter(|(i, _)| *i < start || *i >= end).map(|(_, k)| *k).collect()
+            kept.iter()
+                .enumerate()
+                .filter(|(i, _)| *i < start || *i >= end)
+                .map(|(_, k)| *k)
+                .collect()
         };
         let smaller = (0..kept.len()).step_by(size).map(without).find(|rest| fails(rest));
         match smaller {

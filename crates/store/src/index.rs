@@ -13,14 +13,15 @@
 //! Bounds: [`KEY_BYTES_MAX`], [`VALUE_BYTES_MAX`]; lazy commits hold memory until the next checkpoint,
 //! so the owner makes one when [`Index::lazy_bytes`] says so ([`Store`](crate::Store) does).
 //! Cost: an open reads the whole file.
-//! Not here: what keys and values mean; rot of pages after the open, which the next open finds.
+//! Not here: what keys and values mean; rot of pages after the open that
+//! still make sense, which the next open finds.
 
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::{Database, ReadableDatabase, TableDefinition, TableError};
 
@@ -180,6 +181,8 @@ pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 #[derive(Debug)]
 pub struct Index {
     database: Database,
+    path: PathBuf,
+    is_broken: AtomicBool,
     lazy_bytes: AtomicU64,
 }
 
@@ -208,7 +211,9 @@ impl Index {
         if is_new {
             disk.sync_dir(path.parent().unwrap_or_else(|| Path::new(""))).map_err(open)?;
         }
-        Ok(Self { database, lazy_bytes: AtomicU64::new(0) })
+        let path = path.to_path_buf();
+        let is_broken = AtomicBool::new(false);
+        Ok(Self { database, path, is_broken, lazy_bytes: AtomicU64::new(0) })
     }
 
     /// The value of a key.
@@ -232,17 +237,26 @@ impl Index {
         to: Bound<&[u8]>,
         limit: usize,
     ) -> Result<Entries, IndexError> {
-        let mut found = Vec::new();
         if is_empty_range(from, to) {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        self.guarded(|| self.scan_pages(table, (from, to), limit))
+    }
+
+    fn scan_pages(
+        &self,
+        table: Table,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> Result<Entries, IndexError> {
+        let mut found = Vec::new();
         let read = self.database.begin_read().map_err(database)?;
         let table = match read.open_table(table.definition()) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(found),
             Err(error) => return Err(database(error)),
         };
-        for entry in table.range::<&[u8]>((from, to)).map_err(database)?.take(limit) {
+        for entry in table.range::<&[u8]>(bounds).map_err(database)?.take(limit) {
             let (key, value) = entry.map_err(database)?;
             found.push((key.value().to_vec(), value.value().to_vec()));
         }
@@ -272,6 +286,15 @@ impl Index {
         durability: Durability,
     ) -> Result<(), IndexError> {
         writes.iter().try_for_each(check_write)?;
+        self.guarded(|| self.commit_pages(writes, own, durability))
+    }
+
+    fn commit_pages(
+        &self,
+        writes: &[IndexWrite],
+        own: &[(&'static str, Vec<u8>)],
+        durability: Durability,
+    ) -> Result<(), IndexError> {
         let mut transaction = self.database.begin_write().map_err(database)?;
         match durability {
             Durability::Lazy => {
@@ -312,12 +335,28 @@ impl Index {
         Ok(())
     }
 
+    /// Runs a call of the database, which panics on pages that cannot be; none succeeds after that.
+    fn guarded<T>(&self, call: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+        let damaged = |reason| IndexError::Damaged { path: self.path.clone(), reason };
+        if self.is_broken.load(Ordering::Acquire) {
+            return Err(damaged("a page made no sense before"));
+        }
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+            self.is_broken.store(true, Ordering::Release);
+            Err(damaged("a page makes no sense"))
+        })
+    }
+
     /// A fact of the store itself.
     pub(crate) fn own(&self, key: &'static str) -> Result<Option<Vec<u8>>, IndexError> {
         self.get_in(OWN_TABLE, key.as_bytes())
     }
 
     fn get_in(&self, table: Definition, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.guarded(|| self.get_page(table, key))
+    }
+
+    fn get_page(&self, table: Definition, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         let read = self.database.begin_read().map_err(database)?;
         let table = match read.open_table(table) {
             Ok(table) => table,

@@ -82,7 +82,9 @@ async fn serve(shared: Arc<Shared>, peer: NodeId, connection: Connection) -> Res
                 if !more {
                     return Ok(());
                 }
-                next = send_news(&shared, &mut writer, next).await?;
+                let Some(page) = page(&shared, next).await else { return Ok(()) };
+                next = page.next;
+                send_news(&mut writer, page).await?;
             }
         }
         avid_net::within(SILENCE_MAX, "sending to a peer", writer.flush()).await?;
@@ -101,14 +103,18 @@ async fn send(writer: &mut FrameWriter, message: &Message) -> Result<(), LinkErr
     avid_net::within(SILENCE_MAX, "sending to a peer", write).await
 }
 
-async fn send_news(shared: &Shared, writer: &mut FrameWriter, from: u64) -> Result<u64, LinkError> {
+/// Changes from a position on; none if the engine is gone.
+async fn page(shared: &Shared, from: u64) -> Option<NewsPage> {
     let (answer, page) = oneshot::channel();
-    drop(shared.commands.send(Command::News(from, PAGE, answer)).await);
-    let NewsPage { news, next } = page.await.unwrap_or(NewsPage { news: Vec::new(), next: from });
-    for (position, upload, news) in news {
+    shared.commands.send(Command::News(from, PAGE, answer)).await.ok()?;
+    page.await.ok()
+}
+
+async fn send_news(writer: &mut FrameWriter, page: NewsPage) -> Result<(), LinkError> {
+    for (position, upload, news) in page.news {
         send(writer, &Message::News { position, upload, news }).await?;
     }
-    Ok(next)
+    Ok(())
 }
 
 async fn answer(

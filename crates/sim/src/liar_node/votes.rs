@@ -1,13 +1,13 @@
 //! Nodes that lie with votes and certificates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use avid_protocol::certificate::QuorumCert;
 use avid_protocol::statement::StatementKind;
 use avid_protocol::wire::{Message, News, kind};
 use avid_types::{Commitment, Epoch, Slot};
 
-use super::collusion::Gang;
+use super::collusion::{Content, Gang};
 use super::{Identity, each_cert, each_vote, frame_of, message_of};
 use crate::network::HostId;
 use crate::tap::{Frame, Tap, Way};
@@ -105,6 +105,8 @@ pub struct Parrot {
     me: Identity,
     gang: Gang,
     boldness: Boldness,
+    /// Which hosts hear of which content only; empty: everybody hears of all.
+    audiences: BTreeMap<HostId, Commitment>,
     /// Votes added.
     pub lies: u64,
 }
@@ -113,12 +115,22 @@ impl Parrot {
     /// A member of a gang that talks.
     #[must_use]
     pub fn new(me: Identity, gang: Gang, boldness: Boldness) -> Self {
-        Self { me, gang, boldness, lies: 0 }
+        Self { me, gang, boldness, audiences: BTreeMap::new(), lies: 0 }
     }
 
-    fn news(&self) -> Vec<Message> {
+    /// Tells these hosts of this content and of no other, and nothing that its own process would
+    /// say to them.
+    #[must_use]
+    pub fn only(mut self, content: Commitment, hosts: impl IntoIterator<Item = HostId>) -> Self {
+        self.audiences.extend(hosts.into_iter().map(|host| (host, content)));
+        self
+    }
+
+    fn news(&self, to: HostId) -> Vec<Message> {
         let mut messages = Vec::new();
-        for promise in self.gang.promises() {
+        let told = self.audiences.get(&to);
+        let is_told = |content: &Content| told.is_none_or(|told| *told == content.commitment);
+        for promise in self.gang.promises().into_iter().filter(is_told) {
             let Some(slot) = self.me.slot(promise.upload) else { continue };
             let vote = |kind| {
                 let mut statement = promise.statement(kind, slot);
@@ -155,9 +167,11 @@ impl Tap for Parrot {
     fn on_frame(&mut self, way: Way, frame: Frame, wire: &mut Vec<Frame>) {
         self.gang.hear(&frame);
         let is_beat = frame.kind == kind::HEARTBEAT && way.opened_by_sender;
-        wire.push(frame);
+        if is_beat || !self.audiences.contains_key(&way.to) {
+            wire.push(frame);
+        }
         if is_beat {
-            let news = self.news();
+            let news = self.news(way.to);
             self.lies += news.len() as u64;
             wire.extend(news.iter().map(frame_of));
         }

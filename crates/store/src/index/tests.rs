@@ -134,3 +134,18 @@ fn a_file_that_is_no_database_is_an_error() {
     file.write_at(0, &[0x55; 10_000]).unwrap();
     assert!(matches!(open(&disk), Err(IndexError::Recover(_))));
 }
+
+/// Spec: docs/protocol.md section 6 (30): what a disk spoils is an error, never a panic.
+#[test]
+fn pages_that_rot_under_an_open_index_are_an_error_and_the_last_word() {
+    let disk = MemoryDisk::new();
+    let index = open(&disk).unwrap();
+    let value = "v".repeat(1 << 10);
+    let writes: Vec<_> = (0..4000).map(|i| put(&format!("{i:05}"), &value)).collect();
+    index.apply(&writes, Durability::Checkpoint).unwrap();
+    disk.corrupt(Path::new(PATH), |bytes| bytes[4096..].fill(0)).unwrap();
+    let scan = index.scan(Table::Names, Bound::Unbounded, Bound::Unbounded, 5000);
+    assert!(scan.unwrap_err().is_damage());
+    assert!(index.get(Table::Names, b"00000").unwrap_err().is_damage());
+    assert!(index.apply(&[put("a", "b")], Durability::Lazy).unwrap_err().is_damage());
+}
