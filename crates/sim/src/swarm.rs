@@ -35,6 +35,9 @@ const VOTE_WITHIN: Duration = Duration::from_secs(120);
 /// Virtual time within which every operation must end.
 const END_WITHIN: Duration = Duration::from_secs(600);
 
+/// How often halted nodes are looked for.
+const SUPERVISE: Duration = Duration::from_secs(2);
+
 /// What came of one run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -375,26 +378,36 @@ impl Run<'_> {
     async fn liveness(&mut self) {
         let deadline = Instant::now() + END_WITHIN;
         while !self.operations.is_empty() {
-            let next = tokio::time::timeout_at(deadline, self.operations.join_next()).await;
-            match next {
-                Ok(Some(done)) => self.on_done(done.expect("operations do not panic")),
-                Ok(None) => break,
-                Err(_) => {
-                    let left = self.operations.len();
-                    return self.world.checker.violate(format!(
-                        "liveness: {left} operations did not end within {END_WITHIN:?}"
-                    ));
-                }
+            self.run_until(Instant::now() + SUPERVISE).await;
+            self.supervise().await;
+            if Instant::now() >= deadline {
+                let left = self.operations.len();
+                return self.world.checker.violate(format!(
+                    "liveness: {left} operations did not end within {END_WITHIN:?}"
+                ));
             }
         }
-        if !self.world.honest_vote(VOTE_WITHIN).await {
-            return self.world.checker.violate("liveness: an honest node does not vote again");
+        let deadline = Instant::now() + VOTE_WITHIN;
+        while !self.world.honest_vote(SUPERVISE).await {
+            self.supervise().await;
+            if Instant::now() >= deadline {
+                return self.world.checker.violate("liveness: an honest node does not vote again");
+            }
         }
         for (name, bytes) in self.ledger.acknowledged.clone() {
             self.comes_back(name, &bytes).await;
         }
         for (name, tried) in self.ledger.tried.clone() {
             self.can_be_ended(name, &tried).await;
+        }
+    }
+
+    /// Starts honest nodes that halted, as whatever runs a node in production does.
+    async fn supervise(&mut self) {
+        for node in self.world.honest() {
+            if self.world.has_halted(node).await {
+                self.start(node).await;
+            }
         }
     }
 
