@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Cluster, avid, bytes, command, expect_code, stderr};
+use crate::support::{Cluster, avid, bytes, command, eventually, expect_code, stderr};
 use serde_json::Value;
 
 /// The node keeps 64 MiB free; the rest holds a few fragments.
@@ -65,10 +65,16 @@ fn a_full_node_refuses_fragments_and_does_the_rest() {
     // What it holds is read, also where it is needed, and deletions reach it.
     expect_code(&cluster.client(["verify", &ids[0]]), 0);
     assert!(cluster.get("one more") == content);
+    let held = || {
+        let root = format!("/proc/{}/root", cluster.pid(0));
+        cluster.fragments_seen_from(root.as_ref(), 0).len()
+    };
+    assert_eq!(held(), full, "the full disk holds what fitted");
     for id in &ids[..2] {
         expect_code(&cluster.client(["rm", id]), 0);
         expect_code(&cluster.client(["retrieve", id, "--out", "-"]), 3);
     }
+    eventually("the deletions reach the full disk", || held() == full - 2);
     // With room again, the same command fills it.
     cluster.put("one more", &content);
     expect_code(&cluster.client(["verify", "one more"]), 0);

@@ -290,7 +290,13 @@ impl Cluster {
 
     /// Whole fragment files of a node.
     pub(crate) fn fragments(&self, node: usize) -> Vec<PathBuf> {
-        let root = self.path(&format!("node{}/data/fragments", node + 1));
+        self.fragments_seen_from(Path::new("/"), node)
+    }
+
+    /// The same below the root directory of a process with mounts of its own.
+    pub(crate) fn fragments_seen_from(&self, root: &Path, node: usize) -> Vec<PathBuf> {
+        let data = self.path(&format!("node{}/data/fragments", node + 1));
+        let root = root.join(data.strip_prefix("/").unwrap());
         let mut found = Vec::new();
         for directory in std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
             if directory.ends_with("tmp") || !directory.is_dir() {
