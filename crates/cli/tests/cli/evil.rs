@@ -25,8 +25,7 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(build)
 }
 
-/// Builds it beside the binary under test: the same target directory and profile, and the same
-/// features of everything below it, so that little is built twice.
+/// Builds it beside the binary under test, in the same target directory and profile.
 ///
 /// Cargo holds no lock while it runs tests; concurrent builds wait for each other.
 fn build() -> PathBuf {
