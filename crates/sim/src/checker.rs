@@ -127,6 +127,16 @@ impl Checker {
         state.uploads.values().filter(|u| u.ever_committed.is_some()).count()
     }
 
+    /// Uploads whose fragment an honest node has on record.
+    #[must_use]
+    pub fn held(&self, node: NodeId) -> BTreeSet<UploadId> {
+        let state = self.lock();
+        let holds = |(upload, known): (&UploadId, &Upload)| {
+            known.holders.contains_key(&node).then_some(*upload)
+        };
+        state.uploads.iter().filter_map(holds).collect()
+    }
+
     /// A client read a generation of an object: all reads must agree (I3).
     pub fn on_read(&self, object: &str, generation: u64, bytes: &[u8], allowed: &[Vec<u8>]) {
         let mut state = self.lock();

@@ -1,8 +1,13 @@
 //! `sim`: runs seeds until one of them breaks a promise, replays a seed, shrinks a failing one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
 
 use clap::Parser;
 use sim::plan::{Plan, Scenario};
@@ -32,6 +37,15 @@ struct Args {
     /// With --seed: look for the fewest actions that still fail.
     #[arg(long, requires = "seed")]
     shrink: bool,
+    /// Begin at a seed nobody has run: milliseconds since 1970, times a thousand.
+    #[arg(long, conflicts_with_all = ["seed", "from"])]
+    fresh: bool,
+    /// Run the seeds of a file instead: `SEED SCENARIO` a line, `#` begins a comment.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "from", "fresh"])]
+    list: Option<PathBuf>,
+    /// Runs at once, each on its own thread.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Run every seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
@@ -40,10 +54,10 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     match args.seed {
-        Some(seed) => one(&args, seed),
+        Some(seed) => Ok(one(&args, seed)),
         None => many(&args),
     }
 }
@@ -134,35 +148,88 @@ impl Totals {
     }
 }
 
-fn many(args: &Args) -> ExitCode {
-    let begin = Instant::now();
-    let limit = args.seconds.map(Duration::from_secs);
-    let mut totals = Totals::default();
-    for seed in args.from..args.from.saturating_add(args.seeds) {
-        if limit.is_some_and(|limit| begin.elapsed() >= limit) {
-            break;
-        }
-        let plan = plan_of(args, seed);
-        let outcome = swarm::run(&plan, false);
-        totals.add(&outcome);
-        let again = args.twice.then(|| swarm::run(&plan, false).hash);
-        if again.is_some_and(|hash| hash != outcome.hash) {
-            println!("seed {seed} gave two traces: the simulator is not deterministic");
-            println!("    {}", command(&plan));
-            return ExitCode::FAILURE;
-        }
-        if let Some(violation) = outcome.violation {
-            totals.print(begin.elapsed(), args.json);
-            println!("VIOLATION in seed {seed}: {violation}");
-            println!("replay it with");
-            println!("    {}", command(&plan));
-            println!("and look for a smaller one with --shrink");
-            return ExitCode::FAILURE;
+/// Every plan there is to run, in order.
+fn plans(args: &Args) -> anyhow::Result<Box<dyn Iterator<Item = Plan> + Send + '_>> {
+    if let Some(path) = &args.list {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the list of seeds {}", path.display()))?;
+        return Ok(Box::new(sim::plan::listed(&text)?.into_iter()));
+    }
+    let from = if args.fresh {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(0).saturating_mul(1_000)
+    } else {
+        args.from
+    };
+    let seeds = from..from.saturating_add(args.seeds);
+    Ok(Box::new(seeds.map(|seed| plan_of(args, seed))))
+}
+
+/// What all threads work on.
+struct Swarm<'a> {
+    args: &'a Args,
+    begin: Instant,
+    plans: Mutex<Box<dyn Iterator<Item = Plan> + Send + 'a>>,
+    totals: Mutex<Totals>,
+    /// The first run that failed, and how.
+    failed: Mutex<Option<(Plan, String)>>,
+    stop: AtomicBool,
+}
+
+impl Swarm<'_> {
+    fn work(&self) {
+        let limit = self.args.seconds.map(Duration::from_secs);
+        while !self.stop.load(Ordering::SeqCst) {
+            if limit.is_some_and(|limit| self.begin.elapsed() >= limit) {
+                return;
+            }
+            let Some(plan) = self.plans.lock().expect("no thread panics").next() else { return };
+            if let Some(what) = self.run(&plan) {
+                self.stop.store(true, Ordering::SeqCst);
+                self.failed.lock().expect("no thread panics").get_or_insert((plan, what));
+            }
         }
     }
-    totals.print(begin.elapsed(), args.json);
-    println!("every promise held");
-    ExitCode::SUCCESS
+
+    fn run(&self, plan: &Plan) -> Option<String> {
+        let outcome = swarm::run(plan, false);
+        self.totals.lock().expect("no thread panics").add(&outcome);
+        let again = self.args.twice.then(|| swarm::run(plan, false).hash);
+        if again.is_some_and(|hash| hash != outcome.hash) {
+            return Some("one seed gave two traces: the simulator is not deterministic".to_owned());
+        }
+        outcome.violation
+    }
+}
+
+fn many(args: &Args) -> anyhow::Result<ExitCode> {
+    let swarm = Swarm {
+        args,
+        begin: Instant::now(),
+        plans: Mutex::new(plans(args)?),
+        totals: Mutex::default(),
+        failed: Mutex::default(),
+        stop: AtomicBool::new(false),
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..args.jobs.max(1) {
+            threads.spawn(|| swarm.work());
+        }
+    });
+    let totals = swarm.totals.lock().expect("no thread panics");
+    totals.print(swarm.begin.elapsed(), args.json);
+    let failed = swarm.failed.lock().expect("no thread panics");
+    let Some((plan, what)) = failed.as_ref() else {
+        if !args.json {
+            println!("every promise held");
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    println!("VIOLATION in seed {}: {what}", plan.seed);
+    println!("replay it with");
+    println!("    {}", command(plan));
+    println!("and look for a smaller one with --shrink");
+    Ok(ExitCode::FAILURE)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,6 +7,7 @@
 //! Every other node is honest and may still be killed, paused, cut off, slowed down, and given a
 //! disk that fails or is full. Any number of clients lie.
 
+use anyhow::Context as _;
 use avid_types::{NodeId, Params};
 use serde::{Deserialize, Serialize};
 
@@ -430,6 +431,26 @@ fn bad_nodes(scenario: Scenario, params: Params, random: &mut Random) -> Vec<(u1
         bad.push((node, badness));
     }
     bad
+}
+
+/// The plans of a list: `SEED SCENARIO` a line, `#` begins a comment.
+///
+/// # Errors
+///
+/// A line that is neither.
+pub fn listed(text: &str) -> anyhow::Result<Vec<Plan>> {
+    let mut plans = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let (seed, scenario) = line.split_once(' ').context("a line is SEED SCENARIO")?;
+        let scenario = <Scenario as clap::ValueEnum>::from_str(scenario.trim(), false);
+        let scenario = scenario.map_err(anyhow::Error::msg)?;
+        plans.push(Plan::new(seed.parse().context("a seed is a number")?, scenario));
+    }
+    Ok(plans)
 }
 
 /// The content of a put.

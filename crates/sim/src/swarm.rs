@@ -400,6 +400,37 @@ impl Run<'_> {
         for (name, tried) in self.ledger.tried.clone() {
             self.can_be_ended(name, &tried).await;
         }
+        self.bounds().await;
+    }
+
+    /// I7: after a restart a disk holds exactly the fragments that its node has on record.
+    async fn bounds(&mut self) {
+        for node in self.world.honest() {
+            if let Err(error) = self.world.stop(node).await {
+                let what = format!("I7: honest node {node} does not stop cleanly: {error}");
+                return self.world.checker.violate(what);
+            }
+            self.start(node).await;
+            let held = self.world.checker.held(node);
+            let (mut stored, mut temporary) = (BTreeSet::new(), 0);
+            for path in self.world.files(node) {
+                if path.starts_with("fragments/tmp") {
+                    temporary += 1;
+                } else if path.starts_with("fragments") {
+                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                    stored.insert(name.split('.').next().unwrap_or_default().to_owned());
+                }
+            }
+            let held: BTreeSet<String> = held.iter().map(ToString::to_string).collect();
+            if stored != held || temporary > 0 {
+                self.world.checker.violate(format!(
+                    "I7: node {node} has {} fragments on record, {} on disk and {temporary} \
+                     temporary files after a restart",
+                    held.len(),
+                    stored.len()
+                ));
+            }
+        }
     }
 
     /// Starts honest nodes that halted, as whatever runs a node in production does.
