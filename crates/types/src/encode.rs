@@ -273,7 +273,9 @@ impl<'a> Decoder<'a> {
         if len > max {
             return Err(DecodeError::TooLong { what, len, max });
         }
-        let mut items = Vec::with_capacity(len.min(self.remaining()));
+        // Never more memory than the input has bytes, whatever an item takes.
+        let room = self.remaining() / size_of::<T>().max(1);
+        let mut items = Vec::with_capacity(len.min(room));
         for _ in 0..len {
             items.push(decode(self)?);
         }
