@@ -11,6 +11,7 @@ mod peer_in;
 mod peer_out;
 mod peers;
 mod status;
+mod sweep;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -341,12 +342,14 @@ fn open_store(disk: Arc<dyn Disk>, id: StoreId) -> Result<(Arc<Store>, u64), Nod
     if let Some(damage) = damaged {
         return Err(NodeError::Record(damage));
     }
+    let unclaimed_removed = sweep::sweep(&store)?;
     tracing::info!(
         boot = recovery.boot,
         created = recovery.created,
         replayed = recovery.replayed,
         position = recovery.journal_position,
         temporaries_removed = recovery.temporaries_removed,
+        unclaimed_removed,
         "store opened"
     );
     Ok((Arc::new(store), recovery.journal_position))
