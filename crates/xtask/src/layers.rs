@@ -98,7 +98,7 @@ pub fn short_name(package: &str) -> &str {
 
 fn check_arrows(package: &Package, layer: &Layer, report: &mut Report) {
     for used in package.shipped_dependencies() {
-        let ours = used.starts_with(PREFIX) || used == "xtask";
+        let ours = used.starts_with(PREFIX) || ["xtask", "sim"].contains(&used);
         if ours && !layer.uses.contains(&short_name(used)) {
             report.error(format!(
                 "{} must not use {used}: {} may use {:?}",
@@ -158,6 +158,7 @@ mod tests {
         );
         assert_eq!(errors(&[("xtask", &["avid-types"])]).len(), 1);
         assert_eq!(errors(&[("avid-cli", &["avid-sim"])]).len(), 1);
+        assert_eq!(errors(&[("avid-cli", &["sim"])]).len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Developer commands: `cargo xtask check`.
 //!
 //! Runs every stage even after one failed, so that one run shows everything, and ends with a table
-//! of results and times. The cheap stages come first; the tests come last.
+//! of results and times. The cheap stages come first; tests and simulator come last.
 //!
 //! Not here: the checks themselves (the library beside this file).
 #![expect(
@@ -23,8 +23,8 @@ const USAGE: &str = "\
 usage: cargo xtask check [--quick] [STAGE...]
        cargo xtask mutants ...   (see docs/mutants.md)
 
-stages, in this order: fmt tidy layers spec deps clippy doc test
-  --quick   leaves out doc, and of test everything but unit tests
+stages, in this order: fmt tidy layers spec deps clippy doc test sim
+  --quick   leaves out doc and sim, and of test everything but unit tests
   STAGE     runs only the stages named";
 
 fn main() -> ExitCode {
@@ -61,10 +61,11 @@ enum Stage {
     Clippy,
     Doc,
     Test,
+    Sim,
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Fmt,
         Self::Tidy,
         Self::Layers,
@@ -73,6 +74,7 @@ impl Stage {
         Self::Clippy,
         Self::Doc,
         Self::Test,
+        Self::Sim,
     ];
 
     fn name(self) -> &'static str {
@@ -85,6 +87,7 @@ impl Stage {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Test => "test",
+            Self::Sim => "sim",
         }
     }
 }
@@ -143,7 +146,7 @@ impl Plan {
         }
         if plan.stages.is_empty() {
             plan.stages = Stage::ALL.to_vec();
-            plan.stages.retain(|stage| !plan.quick || *stage != Stage::Doc);
+            plan.stages.retain(|stage| !plan.quick || !matches!(stage, Stage::Doc | Stage::Sim));
         }
         Ok(plan)
     }
@@ -190,6 +193,11 @@ impl Runner {
             }
             Stage::Test if self.quick => self.cargo("test --workspace --lib --bins", &[]),
             Stage::Test => self.cargo("test --workspace", &[]),
+            // Seeds that nobody has run, for about two minutes; those that once failed are tests.
+            Stage::Sim => self.cargo(
+                "run -p sim -- --fresh --seeds 1000000 --seconds 120 --jobs 2",
+                &[("RUST_BACKTRACE", "0")],
+            ),
         }
     }
 
@@ -248,16 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn a_check_runs_every_stage_and_ends_with_the_tests() {
+    fn a_check_runs_every_stage_and_ends_with_the_simulator() {
         assert_eq!(stages("check").unwrap(), Stage::ALL);
-        assert_eq!(stages("check").unwrap().last(), Some(&Stage::Test));
+        assert_eq!(stages("check").unwrap().last(), Some(&Stage::Sim));
     }
 
     #[test]
-    fn a_quick_check_leaves_out_the_documentation() {
+    fn a_quick_check_leaves_out_documentation_and_simulator() {
         let quick = stages("check --quick").unwrap();
-        assert_eq!(quick.len(), Stage::ALL.len() - 1);
-        assert!(!quick.contains(&Stage::Doc));
+        assert_eq!(quick.len(), Stage::ALL.len() - 2);
+        assert!(!quick.contains(&Stage::Doc) && !quick.contains(&Stage::Sim));
     }
 
     #[test]
