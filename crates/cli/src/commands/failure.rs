@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use avid_client::{
-    DisperseError, ListError, NodeError as PeerError, NodeFailure, OrderError, RetrieveError,
-    RetrieveErrorKind, SourceError, StatError, VerifyObjectError,
+    DisperseError, FaultKind, ListError, NodeError as PeerError, NodeFailure, OrderError,
+    RetrieveError, RetrieveErrorKind, SourceError, StatError, VerifyObjectError,
 };
 use avid_net::Retry;
 use avid_node::NodeError;
@@ -136,7 +136,8 @@ fn read(kind: &RetrieveErrorKind) -> CliError {
         RetrieveErrorKind::Unavailable { failures, .. } => nodes_failed(text, failures),
         RetrieveErrorKind::TooFewChunks { faults, .. } => {
             // Nodes that come back may help; fragments that do not verify will not.
-            let kind = if faults.is_empty() { Kind::Unavailable } else { Kind::Integrity };
+            let is_unsound = faults.iter().any(|fault| is_unsound(fault.kind));
+            let kind = if is_unsound { Kind::Integrity } else { Kind::Unavailable };
             CliError::new(kind, text).hint(
                 "nothing is lost while m fragments are good: bring the named nodes back, then \
                  `avid verify` the object",
@@ -145,6 +146,20 @@ fn read(kind: &RetrieveErrorKind) -> CliError {
         RetrieveErrorKind::Range { .. } => CliError::usage(text),
         RetrieveErrorKind::Sink(_) => CliError::local(text),
         RetrieveErrorKind::Decoder(_) => CliError::new(Kind::Other, text),
+    }
+}
+
+/// Whether a fault says that stored bytes are wrong, rather than away.
+fn is_unsound(fault: FaultKind) -> bool {
+    match fault {
+        FaultKind::Hash
+        | FaultKind::Fingerprint
+        | FaultKind::Path
+        | FaultKind::Length
+        | FaultKind::Damaged
+        | FaultKind::Malformed
+        | FaultKind::OtherContent => true,
+        FaultKind::Missing | FaultKind::Refused | FaultKind::Late | FaultKind::Unreachable => false,
     }
 }
 

@@ -16,7 +16,6 @@ const ROUNDS: u64 = 40;
 const MOMENT_MAX_MICROS: u64 = 400_000;
 /// Exit codes of `avid`: not found, fragments are bad or missing, too few nodes answer.
 const NOT_FOUND: i32 = 3;
-const INTEGRITY: i32 = 4;
 const UNAVAILABLE: i32 = 5;
 
 /// An object that was written, or tried to be.
@@ -86,8 +85,6 @@ fn read(user: &User, object: &Object) -> bool {
             true
         }
         Some(NOT_FOUND) if !object.acknowledged => false,
-        // Two nodes are down, and a third was down when the object was placed on the others.
-        Some(INTEGRITY) if said.contains("does not have its fragment") => false,
         _ => {
             expect_code(&output, UNAVAILABLE);
             false
