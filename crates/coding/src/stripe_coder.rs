@@ -8,6 +8,7 @@
 //! Bounds: no memory beyond the arguments, 32 bytes per 16 KiB hashed and a few KiB per point.
 //! Not here: where a chunk's length comes from (`types::StripeLayout`): compare it first.
 
+use avid_types::canary::{self, Canary};
 use avid_types::limits::CHUNK_BYTES_MAX;
 use avid_types::{CodeKind, Digest, Params, Slot, Suite};
 
@@ -221,6 +222,10 @@ impl StripeCoder {
     }
 
     fn fingerprint_at(&self, chunk_bytes: u32, digests: &[u8]) -> Box<dyn Fingerprint> {
+        let digests = match digests.first_chunk::<{ Digest::BYTES }>() {
+            Some(first) if canary::sings(Canary::ClientChosenPoint) => first,
+            _ => digests,
+        };
         let seed: Digest = fingerprint::point_seed(self.params, self.suite, chunk_bytes, digests);
         fingerprint::at_seed(self.suite.fingerprint, &seed)
     }

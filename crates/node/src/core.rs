@@ -25,6 +25,7 @@ use avid_protocol::server::{Input, Output, Refusal, ServerUpload, Step};
 use avid_protocol::statement::{Statement, StatementKind};
 use avid_protocol::verify::{VerifiedCert, VerifiedCommit, VerifiedVote};
 use avid_protocol::vote::SignedVote;
+use avid_types::canary::{self, Canary};
 use avid_types::limits::{
     ENDED_UPLOADS_PER_OWNER_MAX, OPEN_UPLOADS_MAX, OPEN_UPLOADS_PER_OWNER_MAX, RESIDENT_UPLOADS_MAX,
 };
@@ -489,6 +490,12 @@ impl Core {
             let (position, record) = match records.load(upload)? {
                 Some((position, record)) => (Some(position), record),
                 None => (None, UploadRecord::default()),
+            };
+            let record = match record.phase {
+                Phase::Aborted { .. } if canary::sings(Canary::ForgetAborts) => {
+                    UploadRecord::default()
+                }
+                _ => record,
             };
             let owner = owner_of_open(&record);
             let config = Arc::clone(&self.config);

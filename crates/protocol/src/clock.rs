@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use avid_types::canary::{self, Canary};
 use avid_types::{
     ClusterConfig, DecodeError, Decoder, Encoder, NodeId, Signature, SigningKey, Timestamp,
 };
@@ -116,7 +117,11 @@ impl ClusterClock {
     /// A clock that starts at the persisted time.
     #[must_use]
     pub fn new(config: &ClusterConfig, persisted: Timestamp) -> Self {
-        Self { witnesses: config.params.honest_witness(), time: persisted, latest: BTreeMap::new() }
+        let mut witnesses = config.params.honest_witness();
+        if canary::sings(Canary::FastestClock) {
+            witnesses = 1;
+        }
+        Self { witnesses, time: persisted, latest: BTreeMap::new() }
     }
 
     /// Cluster time; [`Timestamp::ZERO`] until f + 1 members were heard for the first time.

@@ -12,6 +12,7 @@
 //! Invariant: a `Verified…` value passed every check that needs no state of the checker.
 //! Not here: votes of nodes (`vote`), quorums (`certificate`).
 
+use avid_types::canary::{self, Canary};
 use avid_types::{
     ClusterConfig, Commitment, DecodeError, Decoder, Digest, Encoder, Generation, ObjectName,
     Params, PublicKey, Signature, SigningKey, Slot, StripeLayout, StripeLayoutError, Suite,
@@ -580,7 +581,8 @@ impl OwnerOrder {
     pub fn verify(self, config: &ClusterConfig) -> Result<VerifiedOrder, ObjectError> {
         let upload = self.object.upload(config);
         let statement = Statement::about_upload(self.kind.statement(), upload, Slot(0));
-        if !statement.signed_by_owner(config, &self.object.owner, &self.signature) {
+        let is_owners = statement.signed_by_owner(config, &self.object.owner, &self.signature);
+        if !is_owners && !canary::sings(Canary::OrdersByAnyone) {
             return Err(ObjectError::Signature(StatementKindName::Statement(
                 self.kind.statement(),
             )));

@@ -20,6 +20,7 @@
 
 use std::sync::Arc;
 
+use avid_types::canary::{self, Canary};
 use avid_types::{ClusterConfig, Commitment, NodeId, Nonce, Slot, Timestamp, UploadId, limits};
 
 use crate::certificate::{CommitProof, QuorumCert};
@@ -355,7 +356,12 @@ impl ServerUpload {
         match vote.statement().kind {
             StatementKind::Echo => {
                 let promise = promise_of(vote.statement());
-                self.counted(vote, |machine| machine.ready_if_echoed(promise))
+                let mut step = self.counted(vote, |machine| machine.ready_if_echoed(promise));
+                if canary::sings(Canary::EchoWithoutFragment) && self.record.phase == Phase::Idle {
+                    self.record.phase = Phase::Echoed(promise);
+                    step.sign.push(self.vote(StatementKind::Echo, promise));
+                }
+                step
             }
             StatementKind::Abort => self.counted(vote, Self::end_if_aborted),
             StatementKind::Ready if vote.statement().slot == self.slot => {
@@ -426,7 +432,10 @@ impl ServerUpload {
             return Step { faults: vec![fault], ..Step::default() };
         }
         self.counted(vote, |machine| {
-            let step = machine.become_ready(promise, echo.clone());
+            let step = match canary::sings(Canary::NoAmplification) {
+                true => Step::default(),
+                false => machine.become_ready(promise, echo.clone()),
+            };
             machine.deliver_with(promise, echo, step)
         })
     }

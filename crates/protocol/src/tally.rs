@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use avid_types::Slot;
+use avid_types::canary::{self, Canary};
 
 use crate::fault::{Fault, FaultKind, conflict};
 use crate::record::Promise;
@@ -39,11 +40,12 @@ impl Tally {
                 });
             }
         }
-        self.votes
-            .entry(statement.kind)
-            .or_default()
-            .entry(statement.slot)
-            .or_insert_with(|| vote.signed().clone());
+        let of_kind = self.votes.entry(statement.kind).or_default();
+        let mut place = statement.slot;
+        if canary::sings(Canary::VotesBySocket) {
+            place = Slot(u8::try_from(of_kind.len()).unwrap_or(place.0));
+        }
+        of_kind.entry(place).or_insert_with(|| vote.signed().clone());
         None
     }
 

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use avid_types::canary::{self, Canary};
 use avid_types::{Commitment, Params, Slot, UploadId};
 
 use crate::statement::StatementKind;
@@ -137,6 +138,9 @@ impl Writer {
             }
             StatementKind::Delivered => {
                 self.delivered.insert(slot);
+                if canary::sings(Canary::DeliveredIsPlaced) {
+                    self.held.insert(slot);
+                }
             }
             StatementKind::Ready
             | StatementKind::Abort

@@ -6,6 +6,7 @@
 //! Spec: docs/protocol.md PARAMS-1, ID-1, SIGN-1.
 //! Not here: quorum *decisions* (`protocol`), coding of bytes (`coding`), files and sockets.
 
+pub mod canary;
 pub mod cluster;
 pub mod encode;
 pub mod id;

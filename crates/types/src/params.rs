@@ -12,6 +12,7 @@
 //! Spec: docs/protocol.md PARAMS-1 (section 1.1, after PODC'07 section 4).
 //! Invariant: a `Params` value satisfies every inequality above.
 
+use crate::canary::{self, Canary};
 use crate::encode::{DecodeError, Decoder, Encoder};
 use crate::id::Slot;
 use crate::limits::GROUP_NODES_MAX;
@@ -149,13 +150,13 @@ impl Params {
     #[must_use]
     pub fn echo_quorum(self) -> usize {
         let overlap = (self.n() + self.f() + 1).div_ceil(2);
-        overlap.max(self.m() + self.f())
+        overlap.max(self.m() + self.f()) - usize::from(canary::sings(Canary::EchoQuorumTooSmall))
     }
 
     /// Delivery quorum D = 2f + 1: equal READYs that commit.
     #[must_use]
     pub fn deliver_quorum(self) -> usize {
-        2 * self.f() + 1
+        2 * self.f() + 1 - usize::from(canary::sings(Canary::CommitBelowQuorum))
     }
 
     /// n - f: answers a question may wait for, and ABORTs that end an upload.

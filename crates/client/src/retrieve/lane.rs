@@ -10,12 +10,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use avid_coding::Fpcc;
 use avid_coding::merkle::{check_stripe_path, stripe_leaf};
+use avid_coding::{ChunkFault, Fpcc};
 use avid_net::FrameHeader;
 use avid_protocol::reader::Run;
 use avid_protocol::verify::VerifiedCommit;
 use avid_protocol::wire::{ChunkPrefix, FRAME_VERSION, FragPrefix, Message, RefusalCode, kind};
+use avid_types::canary::{self, Canary};
 use avid_types::limits::{CHUNK_OVERHEAD_BYTES_MAX, CONTROL_FRAME_BYTES_MAX};
 use avid_types::{DecodeError, NodeId, Slot, StripeIndex};
 use tokio::sync::mpsc;
@@ -247,10 +248,14 @@ impl Lane {
         let leaf = stripe_leaf(chunk.stripe, chunk.chunk_bytes, &fpd);
         let manifest = self.commit.seal().manifest();
         let (root, count) = (&manifest.root, manifest.stripes);
-        if !check_stripe_path(root, count, chunk.stripe, leaf, &prefix.path) {
+        let leads_to_root = check_stripe_path(root, count, chunk.stripe, leaf, &prefix.path);
+        if !leads_to_root && !canary::sings(Canary::TrustOneCrossChecksum) {
             return Err(FaultKind::Path);
         }
-        self.shared.coder.check_chunk(self.slot, bytes, &fpcc)?;
+        match self.shared.coder.check_chunk(self.slot, bytes, &fpcc) {
+            Err(ChunkFault::Fingerprint) if canary::sings(Canary::HashOnlyReads) => {}
+            checked => checked?,
+        }
         Ok(fpcc)
     }
 }
