@@ -12,7 +12,7 @@ pub struct Choices(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Seeded(Random),
+    Seeded(Box<Random>),
     Bytes { bytes: Vec<u8>, used: usize },
 }
 
@@ -20,7 +20,7 @@ impl Choices {
     /// Decisions that follow from a seed and never end.
     #[must_use]
     pub fn of_seed(seed: u64, purpose: &str) -> Self {
-        Self(Kind::Seeded(Random::new(seed, purpose)))
+        Self(Kind::Seeded(Box::new(Random::new(seed, purpose))))
     }
 
     /// Decisions that a fuzzer makes.
