@@ -3,11 +3,15 @@
 //! The claim is always the same: what f nodes do stops nothing and changes no answer.
 
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use avid_client::RetrieveErrorKind;
 use avid_protocol::wire::RefusalCode;
 use avid_types::NodeId;
+use avid_types::limits::CLIENT_IDLE_MAX;
+use sim::liar_client::play::{Play, opening};
+use sim::liar_client::{LiarClient, Surroundings};
 use sim::liar_node::answers::{AnswerLie, LyingAnswers};
 use sim::liar_node::clock::{LyingClock, TEN_YEARS_MS};
 use sim::liar_node::impostor::Impostor;
@@ -15,7 +19,7 @@ use sim::liar_node::random::{Bytes, RandomLiar};
 use sim::liar_node::service::{Excuse, Silent, Withhold};
 use sim::liar_node::{Identity, liar_from_bytes, random_liar, turn};
 use sim::random::Random;
-use sim::tap::{Frame, Tap};
+use sim::tap::Tap;
 use sim::world::{Shape, World};
 use tokio::time::Instant;
 
@@ -183,45 +187,51 @@ fn no_bytes_are_no_lies() {
     assert_eq!(hash(true), hash(false));
 }
 
-/// Spec: docs/protocol.md section 5.3: whoever sends byte by byte is cut off, and keeps nobody else
-/// from being served.
+/// Spec: docs/protocol.md section 5.3: whoever does not end its handshake, or drips its chunks, is cut
+/// off, and keeps nobody else from being served.
 #[test]
-fn connections_that_drip_byte_by_byte_are_ended_and_hinder_nobody() {
+fn connections_that_drip_are_ended_and_hinder_nobody() {
     let (seed, shape) = (7800, Shape::default());
     scenario(seed, shape, |world| async move {
-        let member = world.nodes()[4];
-        world.checker.set_dishonest(member);
         let target = world.nodes()[0];
-        let handshake = async {
-            let started = Instant::now();
-            let slow = Impostor::client(&world, 9).dripping(Duration::from_secs(1));
-            assert!(slow.connect(target).await.is_err(), "a handshake of minutes was taken");
-            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-        };
-        let message = |impostor: Impostor| {
-            let impostor = impostor.dripping(Duration::from_millis(5));
-            async move {
-                // Five minutes for one frame, at this pace.
-                let frame = Frame { kind: 0x41, version: 1, body: vec![0; 60_000] };
-                let started = Instant::now();
-                assert!(!impostor.say(target, &[frame]).await, "a frame of minutes was taken");
-                assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
-            }
-        };
-        let dripping =
-            futures((0..8).map(|number| message(Impostor::client(&world, 20 + number))).collect());
-        let of_member = message(Impostor::member(&world, member));
-        tokio::join!(handshake, dripping, of_member, live(&world, seed, shape));
+        let handshakes = futures((20..40).map(|number| shake_slowly(&world, number, target)));
+        let uploads = futures((40..60).map(|number| upload_slowly(&world, number, target)));
+        tokio::join!(handshakes, uploads, live(&world, seed, shape));
         (world, ())
     });
 }
 
+async fn shake_slowly(world: &World, number: u16, target: NodeId) {
+    let started = Instant::now();
+    let slow = Impostor::client(world, number).dripping(Duration::from_secs(1));
+    assert!(slow.connect(target).await.is_err(), "a handshake of minutes was taken");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+/// One chunk in most of a minute, and then a rest that is too long.
+async fn upload_slowly(world: &World, number: u16, target: NodeId) {
+    let slow = LiarClient::new(&Surroundings::of(world), number);
+    let object = slow.object("slow", &content(u64::from(number), Shape::default()), LIFE);
+    let slot = world.config.slot_of(object.upload(), target).unwrap();
+    let mut plays = Vec::new();
+    for play in opening(&object, slot, usize::MAX) {
+        plays.extend([play, Play::Rest(CLIENT_IDLE_MAX - Duration::from_secs(10))]);
+    }
+    plays.extend([Play::Rest(CLIENT_IDLE_MAX), Play::Listen(Duration::from_secs(1))]);
+    let heard = slow.perform(vec![(target, plays)]).await.remove(0).1;
+    assert!(heard.opened.is_some() && heard.is_closed, "{heard:?}");
+    assert!(heard.votes.is_empty());
+}
+
+/// How long slow writers say that they will take.
+const LIFE: Duration = Duration::from_secs(3600);
+
 /// Runs all of them at once.
-async fn futures<F: std::future::Future<Output = ()>>(all: Vec<F>) {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+async fn futures<F: Future<Output = ()>>(all: impl Iterator<Item = F>) {
+    let mut all: Vec<_> = all.map(Box::pin).collect();
     std::future::poll_fn(|context| {
         all.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
