@@ -78,6 +78,8 @@ impl Impostor {
     }
 
     /// Sends byte by byte from now on, with this pause between two of them.
+    ///
+    /// The network's taps see whole frames, so that the other end sees a silence and then the frame.
     #[must_use]
     pub fn dripping(mut self, pause: Duration) -> Self {
         self.host = Arc::new(DripHost { host: self.host, pause });
