@@ -38,6 +38,8 @@ use crate::core::memory::Memory;
 const ANNOUNCE_AGAIN_MIN: Duration = Duration::from_secs(1);
 /// Longest pause: an upload in limbo costs each peer one message in this time.
 const ANNOUNCE_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// The same once this node aborted: nothing waits for it any more but the certificate.
+const ANNOUNCE_ABORTED_AGAIN_MAX: Duration = Duration::from_secs(3600);
 
 /// Reads records that are not in memory. The answer is durable state.
 pub trait Records {
@@ -201,10 +203,13 @@ impl Core {
         self.memory.may_vote()
     }
 
-    /// Uploads in memory, and how many of them are undecided.
+    /// Uploads in memory, and how many of them are known here and undecided.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let undecided = |r: &&Resident| !r.machine.record().phase.is_settled();
+        let undecided = |r: &&Resident| {
+            let record = r.machine.record();
+            !record.phase.is_settled() && *record != UploadRecord::default()
+        };
         (self.resident.len(), self.resident.values().filter(undecided).count())
     }
 
@@ -428,7 +433,7 @@ impl Core {
         let step = resident.machine.step(time, input);
         let record = resident.machine.record();
         // A refused request leaves nothing, and nothing counts in a quota.
-        let counts = !record.phase.is_settled() && *record != UploadRecord::default();
+        let counts = is_open(record) && *record != UploadRecord::default();
         let after = owner_of_open(record).or(before).filter(|_| counts);
         resident.owner = after;
         if step.persist.is_some() {
@@ -534,7 +539,8 @@ impl Core {
             };
             let record = resident.machine.record();
             let idle = record.phase == Phase::Idle;
-            if record.phase.is_settled() || (idle && record.open.is_none()) {
+            // Of an aborted upload others keep the votes, and show the certificate once there is one.
+            if !is_open(record) || (idle && record.open.is_none()) {
                 self.forget(oldest);
             } else {
                 self.used.push_back(oldest);
@@ -573,7 +579,7 @@ impl Core {
         self.now = self.now.max(now);
         let time = self.clock.time();
         let voting = self.may_vote().is_ok();
-        let mut expired = Vec::new();
+        let (mut expired, mut closed) = (Vec::new(), Vec::new());
         for (upload, resident) in &mut self.resident {
             let record = resident.machine.record();
             if record.phase.is_settled() || !voting {
@@ -581,15 +587,22 @@ impl Core {
             }
             let step = resident.machine.step(time, Input::Tick);
             if is_ended(resident.machine.record()) && step.persist.is_some() {
-                expired.extend(resident.owner);
+                let owner = resident.owner.take();
+                expired.extend(owner.or(object_of(resident.machine.record()).map(|o| o.owner)));
+                closed.extend(owner);
             }
             collect(*upload, step, effects);
             if resident.position.is_some() && now >= resident.announce_at {
-                resident.announce_after = (resident.announce_after * 2).min(ANNOUNCE_AGAIN_MAX);
+                let open = is_open(resident.machine.record());
+                let longest = if open { ANNOUNCE_AGAIN_MAX } else { ANNOUNCE_ABORTED_AGAIN_MAX };
+                resident.announce_after = (resident.announce_after * 2).min(longest);
                 resident.announce_at = now.plus(resident.announce_after);
                 let record = Box::new(resident.machine.record().clone());
                 effects.entries.push(Entry::Upload(*upload, record));
             }
+        }
+        for owner in closed {
+            self.count_open(Some(owner), None);
         }
         for owner in expired {
             self.count_ended(records, owner, effects)?;
@@ -693,9 +706,15 @@ fn is_ended(record: &UploadRecord) -> bool {
     }
 }
 
-/// The owner in whose quota an undecided upload counts.
+/// Whether this node may still vote for a content. An upload it aborted counts among the ended ones,
+/// whether or not a certificate ever forms.
+fn is_open(record: &UploadRecord) -> bool {
+    !record.phase.is_settled() && !is_ended(record)
+}
+
+/// The owner in whose quota an open upload counts.
 fn owner_of_open(record: &UploadRecord) -> Option<PublicKey> {
-    if record.phase.is_settled() {
+    if !is_open(record) {
         return None;
     }
     object_of(record).map(|object| object.owner)

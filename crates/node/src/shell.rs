@@ -7,6 +7,7 @@ mod engine;
 mod getfrag;
 mod ingest;
 mod lookup;
+mod pace;
 mod peer_in;
 mod peer_out;
 mod peers;
@@ -342,7 +343,8 @@ fn open_store(disk: Arc<dyn Disk>, id: StoreId) -> Result<(Arc<Store>, u64), Nod
     if let Some(damage) = damaged {
         return Err(NodeError::Record(damage));
     }
-    let unclaimed_removed = sweep::sweep(&store)?;
+    // Records that were just made say nothing about fragments that were here before them.
+    let unclaimed_removed = if recovery.created { 0 } else { sweep::sweep(&store)? };
     tracing::info!(
         boot = recovery.boot,
         created = recovery.created,

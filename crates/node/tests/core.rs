@@ -255,7 +255,7 @@ fn a_heartbeat_of_a_lower_boot_is_not_persisted() {
 fn votes_of_one_liar_for_invented_uploads_do_not_block_an_open() {
     let mut bench = Bench::new();
     let _ = bench.aborts(1, &invented(OPEN_UPLOADS_MAX));
-    assert!(bench.core.counts().1 >= OPEN_UPLOADS_MAX, "they are in memory");
+    assert!(bench.core.counts().0 >= OPEN_UPLOADS_MAX, "they are in memory");
     assert_eq!(bench.open("honest", EXPIRY), None);
 }
 
@@ -272,6 +272,22 @@ fn refused_opens_leave_the_owners_quota_free() {
     }
     let refused = bench.open("one too many", EXPIRY);
     assert_eq!(refused, Some(Denial::TooManyOpen(OPEN_UPLOADS_PER_OWNER_MAX)));
+}
+
+// Rule: ABORT-1, ABORT-2. Others may never have heard of an upload that expired here: then no abort
+// certificate ever forms, and the owner's quota must come back all the same.
+#[test]
+fn an_upload_that_expired_here_alone_leaves_the_quota_of_open_ones() {
+    let mut bench = Bench::new();
+    for number in 0..OPEN_UPLOADS_PER_OWNER_MAX {
+        assert_eq!(bench.open(&format!("alone {number}"), EXPIRY), None);
+    }
+    assert!(bench.open("one too many", EXPIRY).is_some());
+    bench.everybody_reads(EXPIRY.plus(std::time::Duration::from_secs(1)));
+    let expired = bench.handle(Event::Tick(Timestamp(5_000_000_000)));
+    assert_eq!(expired.sign.len(), OPEN_UPLOADS_PER_OWNER_MAX, "an ABORT each");
+    let later = EXPIRY.plus(std::time::Duration::from_secs(60));
+    assert_eq!(bench.open("room again", later), None);
 }
 
 // Rule: ABORT-3. f + 1 members contain an honest one; f may all lie, however often they say it.

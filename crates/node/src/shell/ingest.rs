@@ -32,6 +32,7 @@ use avid_types::{Decoder, ObjectName, PublicKey, Slot, StripeIndex, Timestamp, U
 use tokio::sync::mpsc;
 
 use crate::shell::Shared;
+use crate::shell::pace::Pace;
 
 /// Streams at once: each holds a few chunks and a worker thread.
 const STREAMS_MAX: usize = 256;
@@ -48,7 +49,7 @@ pub(crate) struct IngestError {
 }
 
 impl IngestError {
-    fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
@@ -148,6 +149,8 @@ struct Entry {
     /// Absent while a stream is at work.
     parked: Option<Partial>,
     number: u64,
+    /// Of the stream at work.
+    pace: Arc<Pace>,
 }
 
 /// Streams under way and parked, one per upload.
@@ -162,6 +165,7 @@ pub(crate) struct Ticket<'a> {
     ingests: &'a Ingests,
     upload: UploadId,
     pub(crate) partial: Option<Partial>,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Drop for Ticket<'_> {
@@ -202,11 +206,16 @@ impl Ingests {
         if let Some(entry) = entries.0.get_mut(&upload) {
             partial = entry.parked.take();
             if partial.is_none() {
+                if entry.pace.is_slow() {
+                    entry.pace.claim();
+                }
                 return busy("another stream of this upload is under way");
             }
         }
-        entries.0.insert(upload, Entry { open, parked: None, number });
-        Ok(Ticket { ingests: self, upload, partial })
+        let pace = Arc::new(Pace::new());
+        let entry = Entry { open, parked: None, number, pace: Arc::clone(&pace) };
+        entries.0.insert(upload, entry);
+        Ok(Ticket { ingests: self, upload, partial, pace })
     }
 
     fn give_back(&self, upload: UploadId, partial: Option<Partial>) {
@@ -267,10 +276,16 @@ pub(crate) struct Stream {
     chunk_bytes_max: u32,
     next: Option<StripeIndex>,
     kept: u64,
+    pace: Arc<Pace>,
 }
 
 impl Stream {
-    pub(crate) fn start(shared: &Arc<Shared>, slot: Slot, partial: Partial) -> Self {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        slot: Slot,
+        partial: Partial,
+        pace: &Arc<Pace>,
+    ) -> Self {
         let (jobs, inbox) = mpsc::channel(CHUNKS_IN_FLIGHT_MAX - 2);
         let kept = partial.tree.count();
         let worker_shared = Arc::clone(shared);
@@ -285,6 +300,7 @@ impl Stream {
             chunk_bytes_max: shared.cluster.chunk_bytes,
             next: None,
             kept,
+            pace: Arc::clone(pace),
         }
     }
 
@@ -331,6 +347,7 @@ impl Stream {
         }
         avid_net::within(CLIENT_IDLE_MAX, "reading a chunk", reader.read_exact(&mut chunk)).await?;
         self.next = Some(StripeIndex(prefix.stripe.0 + 1));
+        self.pace.add(chunk_bytes);
         let job = Job { stripe: prefix.stripe, fpcc, chunk };
         if let Some(jobs) = &self.jobs
             && jobs.send(job).await.is_ok()

@@ -7,7 +7,8 @@
 //!
 //! Spec: docs/protocol.md ECHO-1, ABORT-2, DELETE-1.
 //! Invariant: a fragment that a record claims is never touched; a record that cannot be read claims
-//! everything, since the node does not start then.
+//! everything, since the node does not start then. So do records that are all new: a store made
+//! beside old fragments leaves them to be filled in place.
 //! Bounds: the keys of one directory of fragments; one record at a time.
 //! Not here: unfinished fragments; the store removes them when it opens.
 

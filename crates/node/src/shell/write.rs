@@ -29,6 +29,7 @@ use crate::core::Event;
 use crate::shell::client::{Answered, Session, allowed, bad_request, denied, stopping};
 use crate::shell::engine::{Command, OwnVote};
 use crate::shell::ingest::{IngestError, Partial, Stream, Ticket};
+use crate::shell::pace::Pace;
 use crate::shell::{Shared, getfrag, lookup};
 
 /// How long a client may wait for votes before it must ask again.
@@ -68,8 +69,9 @@ impl Session {
             Err(refusal) => return self.end(refusal),
         };
         self.send_opened(partial.opened()).await?;
-        let mut stream = Stream::start(&shared, slot, partial);
-        let sealed = self.chunks_until_seal(&mut stream).await;
+        let pace = Arc::clone(&ticket.pace);
+        let mut stream = Stream::start(&shared, slot, partial, &pace);
+        let sealed = unless_claimed(&pace, self.chunks_until_seal(&mut stream)).await;
         let (partial, written) = stream.end().await;
         ticket.partial = partial;
         let (manifest, seal) = match (written, sealed?) {
@@ -279,9 +281,10 @@ impl Session {
             Err(refusal) => return self.end(refusal),
         };
         self.send_opened(partial.opened()).await?;
-        let mut stream = Stream::start(&shared, slot, partial);
+        let pace = Arc::clone(&ticket.pace);
+        let mut stream = Stream::start(&shared, slot, partial, &pace);
         let stripes = seal.layout().stripes();
-        let received = self.chunks_until(&mut stream, stripes).await;
+        let received = unless_claimed(&pace, self.chunks_until(&mut stream, stripes)).await;
         let (partial, written) = stream.end().await;
         ticket.partial = partial;
         if let (Err(refusal), _) | (Ok(()), Err(refusal)) = (written, received?) {
@@ -333,6 +336,22 @@ impl Session {
             drop(self.event(Event::FragmentLost(upload)).await);
         }
         whole
+    }
+}
+
+/// What a stream brings, unless it is slow and somebody else wants its place; the connection ends
+/// then, since a frame may have been read in part.
+async fn unless_claimed<T>(
+    pace: &Pace,
+    receiving: impl Future<Output = Result<Result<T, IngestError>, LinkError>>,
+) -> Result<Result<T, IngestError>, LinkError> {
+    tokio::select! {
+        biased;
+        () = pace.claimed() => {
+            let text = "this stream was too slow and another one of its upload goes first";
+            Ok(Err(IngestError::new(RefusalCode::Busy, text)))
+        }
+        received = receiving => received,
     }
 }
 

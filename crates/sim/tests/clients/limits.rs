@@ -60,7 +60,6 @@ fn seventeen_thousand_announcements_of_one_owner_take_its_quota_and_nobody_elses
 /// Spec: docs/protocol.md section 5.3: reservations are released at their expiry, also those of an
 /// upload that f nodes or fewer have ever heard of: nobody else will sign an ABORT of it.
 #[test]
-#[ignore = "fails: an upload aborted without a certificate counts in the quota for ever"]
 fn announcements_that_one_node_heard_give_their_quota_back() {
     scenario([114], async |_, liar| {
         assert_eq!(flood(liar, &[0], 0, QUOTA).await, OPEN_UPLOADS_PER_OWNER_MAX);

@@ -220,7 +220,6 @@ fn streams_that_drip_end_and_hold_nobody_up() {
 /// Section 5.3, slow-loris: whoever may read may FILL, and one FILL of an upload runs at a time. A
 /// stream that drips must not keep the owner from placing its fragment.
 #[test]
-#[ignore = "fails: a FILL that drips keeps every other one of its upload out for as long as it likes"]
 fn a_fill_that_drips_does_not_keep_the_owner_from_filling() {
     scenario([213], async |world, liar| {
         let owner = LiarClient::new(&Surroundings::of(world), VICTIM);
