@@ -314,3 +314,33 @@ fn a_cancel_that_races_a_commit_ends_in_one_of_the_two() {
     }
     assert!(commits > 2 && aborts > 2, "{commits} commits, {aborts} aborts: no race");
 }
+
+/// Spec: docs/protocol.md LINK-1, the peer that was down for long while much was decided: nothing
+/// was queued for it, and it learns all of it by itself, from its own cursors, on its return.
+#[test]
+fn a_peer_that_was_down_learns_every_decision_by_itself_when_it_returns() {
+    let (seed, shape) = (3300, Shape::default());
+    scenario(seed, shape, |mut world| async move {
+        let (away, written) = (NodeId(4), content(seed, shape));
+        world.stop(away).await.unwrap();
+        let (client, mut uploads) = (world.client(1), Vec::new());
+        for number in 0..150 {
+            let named = format!("object {number}");
+            let report = client.put_with(&named, &written, &briefly()).await.unwrap();
+            if number % 3 == 0 {
+                client.client.remove(&name(&named)).await.unwrap();
+            } else {
+                uploads.push(report.upload);
+            }
+            pass(Duration::from_secs(2)).await;
+        }
+        let at = |world: &World, upload| world.checker.committed(upload).map(|(_, nodes)| nodes);
+        assert!(uploads.iter().all(|upload| at(&world, *upload) == Some(4)));
+
+        world.start(away).await.unwrap();
+        pass(Duration::from_secs(30)).await;
+        let known = uploads.iter().filter(|upload| at(&world, **upload) == Some(5)).count();
+        assert_eq!(known, uploads.len(), "of the objects committed while it was down");
+        (world, ())
+    });
+}

@@ -16,18 +16,18 @@ use sim::tap::Tap;
 use sim::world::{Shape, World, host_of};
 
 /// Section 1.5: the profiles every threshold is shown for.
-pub const PROFILES: [(u8, u8); 6] = [(3, 5), (4, 6), (2, 4), (4, 7), (8, 12), (10, 16)];
+pub(super) const PROFILES: [(u8, u8); 6] = [(3, 5), (4, 6), (2, 4), (4, 7), (8, 12), (10, 16)];
 
-pub fn shape(m: u8, n: u8) -> Shape {
+pub(super) fn shape(m: u8, n: u8) -> Shape {
     Shape { m, n, chunk_bytes: 4096 }
 }
 
-pub fn params(world: &World) -> Params {
+pub(super) fn params(world: &World) -> Params {
     world.config.params
 }
 
 /// Runs a scenario on a healthy cluster and asserts that nothing was violated.
-pub fn scenario<T, F: Future<Output = (World, T)>>(
+pub(super) fn scenario<T, F: Future<Output = (World, T)>>(
     seed: u64,
     shape: Shape,
     play: impl FnOnce(World) -> F,
@@ -41,7 +41,7 @@ pub fn scenario<T, F: Future<Output = (World, T)>>(
 }
 
 /// As [`scenario`], beyond the bound of liars: returns what was violated.
-pub fn beyond<T, F: Future<Output = (World, T)>>(
+pub(super) fn beyond<T, F: Future<Output = (World, T)>>(
     seed: u64,
     shape: Shape,
     play: impl FnOnce(World) -> F,
@@ -55,31 +55,31 @@ pub fn beyond<T, F: Future<Output = (World, T)>>(
 }
 
 /// Bytes nobody else wrote: a few stripes with a short last one.
-pub fn content(seed: u64, shape: Shape) -> Vec<u8> {
+pub(super) fn content(seed: u64, shape: Shape) -> Vec<u8> {
     let stripe = u64::from(shape.chunk_bytes) * u64::from(shape.m);
     let mut random = Random::new(seed, "content");
     random.bytes(usize::try_from(2 * stripe + 777).unwrap())
 }
 
 /// Lets virtual time pass.
-pub async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
 }
 
 /// How to write without waiting for nodes that are away.
-pub fn briefly() -> DisperseOptions {
+pub(super) fn briefly() -> DisperseOptions {
     DisperseOptions { placement_timeout: Duration::from_secs(1), ..DisperseOptions::default() }
 }
 
 /// Writes and expects every fragment to be placed.
-pub async fn place(world: &World, client: u16, name: &str, bytes: &[u8]) -> DisperseReport {
+pub(super) async fn place(world: &World, client: u16, name: &str, bytes: &[u8]) -> DisperseReport {
     let report = world.client(client).put(name, bytes).await.unwrap();
     assert_eq!(report.placed.len(), params(world).n(), "{:?}", report.faults);
     report
 }
 
 /// Reads with a client that has met nobody yet, so that it has no opinion of any node.
-pub async fn read(
+pub(super) async fn read(
     world: &World,
     name: &str,
     written: &[u8],
@@ -88,7 +88,7 @@ pub async fn read(
 }
 
 /// Reads and expects the bytes.
-pub async fn expect_read(world: &World, name: &str, written: &[u8]) -> RetrieveReport {
+pub(super) async fn expect_read(world: &World, name: &str, written: &[u8]) -> RetrieveReport {
     match read(world, name, written).await {
         Ok((bytes, report)) => {
             assert!(bytes == written, "{name}: other bytes");
@@ -100,7 +100,7 @@ pub async fn expect_read(world: &World, name: &str, written: &[u8]) -> RetrieveR
 
 /// Reads and expects the clean failure of an object with too few fragments; returns how many good
 /// ones there were.
-pub async fn expect_unavailable(world: &World, name: &str, written: &[u8]) -> usize {
+pub(super) async fn expect_unavailable(world: &World, name: &str, written: &[u8]) -> usize {
     let Err(error) = read(world, name, written).await else { panic!("{name} was readable") };
     let RetrieveErrorKind::TooFewChunks { good, needed, .. } = error.kind else {
         panic!("{name}: {error}");
@@ -110,7 +110,7 @@ pub async fn expect_unavailable(world: &World, name: &str, written: &[u8]) -> us
 }
 
 /// Expects a write to fail for want of nodes, with nothing committed anywhere.
-pub fn expect_blocked(world: &World, result: Result<DisperseReport, DisperseError>) {
+pub(super) fn expect_blocked(world: &World, result: Result<DisperseReport, DisperseError>) {
     match result {
         Err(DisperseError::NotEnoughNodes { able, needed, .. }) => {
             assert!(able < needed);
@@ -122,27 +122,27 @@ pub fn expect_blocked(world: &World, result: Result<DisperseReport, DisperseErro
     assert_eq!(world.checker.committed_uploads(), 0, "no partial commit");
 }
 
-pub fn node_of(world: &World, upload: UploadId, slot: u8) -> NodeId {
+pub(super) fn node_of(world: &World, upload: UploadId, slot: u8) -> NodeId {
     world.config.node_at(upload, Slot(slot)).unwrap()
 }
 
 /// Nodes that may be silent while the client writes: the votes need E others, and the question for a
 /// free generation n - f others (FRESH-1), which at 4-of-7 is one more.
-pub fn silent_for_client(world: &World) -> usize {
+pub(super) fn silent_for_client(world: &World) -> usize {
     params(world).silent_during_write().min(params(world).f())
 }
 
-pub fn last_nodes(world: &World, count: usize) -> Vec<NodeId> {
+pub(super) fn last_nodes(world: &World, count: usize) -> Vec<NodeId> {
     let nodes = world.nodes();
     nodes[nodes.len() - count..].to_vec()
 }
 
-pub fn name(text: &str) -> ObjectName {
+pub(super) fn name(text: &str) -> ObjectName {
     ObjectName::new(text).unwrap()
 }
 
 /// What an audit says of each node's fragment, as (good, missing, corrupt, unreachable).
-pub async fn audit(world: &World, text: &str) -> [BTreeSet<NodeId>; 4] {
+pub(super) async fn audit(world: &World, text: &str) -> [BTreeSet<NodeId>; 4] {
     let client = world.client(1).client;
     let report = client.verify(&client.own(&name(text)), &NoProgress).await.unwrap();
     let mut found: [BTreeSet<NodeId>; 4] = Default::default();
@@ -159,7 +159,7 @@ pub async fn audit(world: &World, text: &str) -> [BTreeSet<NodeId>; 4] {
 }
 
 /// The files of fragments on a node's disk, finished ones only.
-pub fn fragments(world: &World, node: NodeId) -> Vec<PathBuf> {
+pub(super) fn fragments(world: &World, node: NodeId) -> Vec<PathBuf> {
     let is_whole = |path: &PathBuf| {
         let text = path.to_string_lossy();
         text.contains("fragments") && !text.contains("tmp")
@@ -168,7 +168,7 @@ pub fn fragments(world: &World, node: NodeId) -> Vec<PathBuf> {
 }
 
 /// Puts a tap behind a node without calling it a liar: what it does breaks no promise to others.
-pub fn tap<T: Tap + 'static>(world: &World, node: NodeId, adversary: T) -> Arc<Mutex<T>> {
+pub(super) fn tap<T: Tap + 'static>(world: &World, node: NodeId, adversary: T) -> Arc<Mutex<T>> {
     let shared = sim::liar_node::shared(adversary);
     let tap: Arc<Mutex<dyn Tap>> = Arc::<Mutex<T>>::clone(&shared);
     world.network.tap(host_of(node), tap);
@@ -176,13 +176,13 @@ pub fn tap<T: Tap + 'static>(world: &World, node: NodeId, adversary: T) -> Arc<M
 }
 
 /// Makes a node a liar.
-pub fn lie<T: Tap + 'static>(world: &World, node: NodeId, adversary: T) -> Arc<Mutex<T>> {
+pub(super) fn lie<T: Tap + 'static>(world: &World, node: NodeId, adversary: T) -> Arc<Mutex<T>> {
     world.checker.set_dishonest(node);
     tap(world, node, adversary)
 }
 
 /// All ways to take `size` of `entries`.
-pub fn subsets<T: Copy>(entries: &[T], size: usize) -> Vec<Vec<T>> {
+pub(super) fn subsets<T: Copy>(entries: &[T], size: usize) -> Vec<Vec<T>> {
     if size == 0 {
         return vec![Vec::new()];
     }
@@ -197,7 +197,12 @@ pub fn subsets<T: Copy>(entries: &[T], size: usize) -> Vec<Vec<T>> {
 }
 
 /// Some ways to take `size` of `entries`: all of them for groups of up to 7.
-pub fn some_subsets(seed: u64, entries: &[NodeId], size: usize, most: usize) -> Vec<Vec<NodeId>> {
+pub(super) fn some_subsets(
+    seed: u64,
+    entries: &[NodeId],
+    size: usize,
+    most: usize,
+) -> Vec<Vec<NodeId>> {
     if entries.len() <= 7 {
         return subsets(entries, size);
     }
