@@ -177,10 +177,17 @@ impl Params {
         self.f() + 1
     }
 
-    /// n - E: nodes that may be silent while a write commits.
+    /// n - E: nodes that may be silent while the votes of a write commit it.
     #[must_use]
     pub fn silent_during_write(self) -> usize {
         self.n() - self.echo_quorum()
+    }
+
+    /// Nodes that may be down while clients write: the votes need E of n, and a client asks n - f for
+    /// the newest generation of the name before (FRESH-1).
+    #[must_use]
+    pub fn down_during_write(self) -> usize {
+        self.silent_during_write().min(self.n() - self.answer_quorum())
     }
 
     /// 2E - n - 1: liars up to which no two contents of one upload can both be certified.

@@ -11,7 +11,7 @@ const README: &str = include_str!("../../../README.md");
 
 fn survival_table() -> String {
     let mut table = String::from(
-        "| m-of-n | stored per byte | liars (f) | silent while writing | lost right after commit | lost once placed |\n\
+        "| m-of-n | stored per byte | liars (f) | down while writing | lost right after commit | lost once placed |\n\
          |---|---|---|---|---|---|\n",
     );
     let shapes = [(3, 5), (2, 4), (4, 6), (4, 7), (4, 8), (8, 12), (4, 10), (10, 16), (2, 3)];
@@ -25,7 +25,7 @@ fn survival_table() -> String {
             table,
             "| {m}-of-{n} | {:.2} | {liars} | {} | {} | {} |",
             f64::from(n) / f64::from(m),
-            params.silent_during_write(),
+            params.down_during_write(),
             params.losses_at_commit(),
             params.losses_when_placed(),
         )

@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         )
         .hint("start more nodes; their logs say why they stopped"));
     }
-    if down > params.silent_during_write() {
+    if down > params.down_during_write() {
         context.output.warn(&format!(
             "{reachable} of {} nodes answer: objects can be read, but not written",
             params.n()

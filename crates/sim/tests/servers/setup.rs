@@ -126,12 +126,6 @@ pub(super) fn node_of(world: &World, upload: UploadId, slot: u8) -> NodeId {
     world.config.node_at(upload, Slot(slot)).unwrap()
 }
 
-/// Nodes that may be silent while the client writes: the votes need E others, and the question for a
-/// free generation n - f others (FRESH-1), which at 4-of-7 is one more.
-pub(super) fn silent_for_client(world: &World) -> usize {
-    params(world).silent_during_write().min(params(world).f())
-}
-
 pub(super) fn last_nodes(world: &World, count: usize) -> Vec<NodeId> {
     let nodes = world.nodes();
     nodes[nodes.len() - count..].to_vec()

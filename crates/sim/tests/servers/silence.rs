@@ -15,7 +15,7 @@ use avid_types::NodeId;
 
 use crate::setup::{
     PROFILES, audit, briefly, content, expect_blocked, expect_read, expect_unavailable, last_nodes,
-    node_of, params, pass, place, scenario, shape, silent_for_client, some_subsets, tap,
+    node_of, params, pass, place, scenario, shape, some_subsets, tap,
 };
 
 /// How a node is silent.
@@ -92,7 +92,7 @@ fn writes_commit_with_f_silent_nodes_and_block_with_one_more() {
             let shape = shape(m, n);
             scenario(seed, shape, |mut world| async move {
                 let written = content(seed, shape);
-                let most = silent_for_client(&world);
+                let most = params(&world).down_during_write();
                 for node in last_nodes(&world, most) {
                     silence.fall(&mut world, node);
                 }
@@ -104,7 +104,7 @@ fn writes_commit_with_f_silent_nodes_and_block_with_one_more() {
             });
             scenario(seed, shape, |mut world| async move {
                 let written = content(seed, shape);
-                for node in last_nodes(&world, silent_for_client(&world) + 1) {
+                for node in last_nodes(&world, params(&world).down_during_write() + 1) {
                     silence.fall(&mut world, node);
                 }
                 let result = world.client(1).put_with("a", &written, &briefly()).await;
@@ -124,7 +124,7 @@ fn a_blocked_write_resumes_when_a_node_comes_back() {
         let (seed, shape) = (3390 + u64::from(n), shape(m, n));
         scenario(seed, shape, |mut world| async move {
             let written = content(seed, shape);
-            let silent = last_nodes(&world, silent_for_client(&world) + 1);
+            let silent = last_nodes(&world, params(&world).down_during_write() + 1);
             for node in &silent {
                 Silence::Dead.fall(&mut world, *node);
             }

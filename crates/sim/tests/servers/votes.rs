@@ -21,7 +21,7 @@ use avid_store::disk::memory::CrashChoice;
 
 use crate::setup::{
     PROFILES, beyond, briefly, content, expect_blocked, expect_read, last_nodes, lie, params, pass,
-    scenario, shape, silent_for_client,
+    scenario, shape,
 };
 
 /// Long enough for votes to be announced again a few times.
@@ -98,7 +98,7 @@ fn a_thousand_votes_of_one_node_count_once() {
             let (seed, shape) = (2140 + u64::from(n), shape(m, n));
             scenario(seed, shape, |mut world| async move {
                 let written = content(seed, shape);
-                let down = silent_for_client(&world) + usize::from(!control);
+                let down = params(&world).down_during_write() + usize::from(!control);
                 let down = last_nodes(&world, down);
                 for node in &down {
                     world.kill(*node, CrashChoice::KeepAll);
