@@ -12,6 +12,8 @@
 //! | no honest node signs two statements that conflict, restarts included | I4 |
 //! | a committed fragment goes only for a tombstone | I6 |
 //! | never both commit and abort certificate | ABORT-1 |
+//! | a node whose disk forgets signs no conflict, one that forgot all no promise | AMNESIA-1 |
+//! | what a client is told to be placed was held | HOLD-1 |
 //! | no honest node is accused | EVID-1 |
 //! | the bound of liars is not exceeded | section 1.4 |
 //!
@@ -24,9 +26,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use avid_node::{Fact, Observe};
 use avid_protocol::fault::{Fault, FaultKind, conflict};
 use avid_protocol::record::{Phase, UploadRecord};
-use avid_protocol::statement::Statement;
+use avid_protocol::statement::{Statement, StatementKind};
 use avid_protocol::vote::SignedVote;
-use avid_types::{ClusterConfig, Commitment, NodeId, UploadId};
+use avid_types::{ClusterConfig, Commitment, NodeId, Slot, UploadId};
 
 use crate::trace::Trace;
 
@@ -40,6 +42,10 @@ struct State {
     trace: Trace,
     /// Nodes that lie, or whose disk lost what had been synced.
     dishonest: BTreeSet<NodeId>,
+    /// Nodes among them that must not contradict themselves all the same.
+    forgetful: BTreeSet<NodeId>,
+    /// Nodes that came back with an empty disk.
+    wiped: BTreeSet<NodeId>,
     /// Whether frames are forged on the network: then suspicions may fall on anybody.
     forged_frames: bool,
     uploads: BTreeMap<UploadId, Upload>,
@@ -55,6 +61,9 @@ struct Upload {
     ever_committed: Option<Commitment>,
     aborted_by_cert: bool,
     holders: BTreeMap<NodeId, Commitment>,
+    ever_held: BTreeSet<NodeId>,
+    /// Nodes that promised never to become ready.
+    aborted: BTreeSet<NodeId>,
     /// Nodes that hold the owner's tombstone.
     deleted: BTreeSet<NodeId>,
 }
@@ -67,6 +76,8 @@ impl Checker {
             config,
             trace,
             dishonest: BTreeSet::new(),
+            forgetful: BTreeSet::new(),
+            wiped: BTreeSet::new(),
             forged_frames: false,
             uploads: BTreeMap::new(),
             signed: BTreeMap::new(),
@@ -83,6 +94,19 @@ impl Checker {
     /// From now on nothing is expected of this node.
     pub fn set_dishonest(&self, node: NodeId) {
         self.lock().dishonest.insert(node);
+    }
+
+    /// From now on nothing is expected of this node but that it contradicts no vote of its own:
+    /// its disk forgets, its peers do not.
+    pub fn set_forgetful(&self, node: NodeId) {
+        let mut state = self.lock();
+        state.dishonest.insert(node);
+        state.forgetful.insert(node);
+    }
+
+    /// A node that was heard of begins anew with an empty disk: it must not vote any more.
+    pub fn set_wiped(&self, node: NodeId) {
+        self.lock().wiped.insert(node);
     }
 
     /// Whether a node is held to its duties.
@@ -137,6 +161,20 @@ impl Checker {
         state.uploads.iter().filter_map(holds).collect()
     }
 
+    /// A client was told that these slots hold their fragments (HOLD-1).
+    pub fn on_placed(&self, upload: UploadId, slots: &[Slot]) {
+        let mut state = self.lock();
+        let config = Arc::clone(&state.config);
+        for node in slots.iter().filter_map(|slot| config.node_at(upload, *slot)) {
+            let has_held = state.uploads.get(&upload).is_some_and(|u| u.ever_held.contains(&node));
+            if state.is_honest(node) && !has_held {
+                state.violate(format!(
+                    "HOLD-1: {upload} is said to be placed at node {node}, which never had it"
+                ));
+            }
+        }
+    }
+
     /// A client read a generation of an object: all reads must agree (I3).
     pub fn on_read(&self, object: &str, generation: u64, bytes: &[u8], allowed: &[Vec<u8>]) {
         let mut state = self.lock();
@@ -189,7 +227,10 @@ impl State {
         }
         let state = self.uploads.entry(upload).or_default();
         match record.fragment {
-            Some(commitment) => drop(state.holders.insert(node, commitment)),
+            Some(commitment) => {
+                state.holders.insert(node, commitment);
+                state.ever_held.insert(node);
+            }
             None => drop(state.holders.remove(&node)),
         }
         match &record.phase {
@@ -199,6 +240,7 @@ impl State {
             }
             Phase::Aborted { cert: Some(_), .. } => {
                 state.aborted_by_cert = true;
+                state.aborted.insert(node);
                 if state.ever_committed.is_some() {
                     self.violate(format!("ABORT-1: {upload} is both committed and aborted"));
                 }
@@ -208,6 +250,13 @@ impl State {
                 state.deleted.insert(node);
             }
             Phase::Idle | Phase::Echoed(_) | Phase::Ready { .. } | Phase::Aborted { .. } => {
+                let is_aborted = matches!(record.phase, Phase::Aborted { .. });
+                if is_aborted {
+                    state.aborted.insert(node);
+                } else if state.aborted.contains(&node) {
+                    self.violate(format!("I4: node {node} forgot its ABORT of {upload}"));
+                    return;
+                }
                 if state.committed.contains_key(&node) {
                     self.violate(format!("I4: node {node} forgot the commit of {upload}"));
                 }
@@ -238,7 +287,16 @@ impl State {
     fn on_signed(&mut self, node: NodeId, vote: &SignedVote) {
         let statement = vote.statement;
         self.trace.event("sign", u64::from(node.0), &statement.upload.0);
-        if !self.is_honest(node) {
+        let kind = statement.kind;
+        let is_promise =
+            matches!(kind, StatementKind::Echo | StatementKind::Ready | StatementKind::Abort);
+        if is_promise && self.wiped.contains(&node) {
+            let upload = statement.upload;
+            self.violate(format!(
+                "AMNESIA-1: node {node} signed {kind} for {upload} after its disk was wiped"
+            ));
+        }
+        if !self.is_honest(node) && !self.forgetful.contains(&node) {
             return;
         }
         let before = self.signed.entry((node, statement.upload)).or_default();
@@ -246,7 +304,7 @@ impl State {
         before.insert(statement);
         if let Some(earlier) = contradicted {
             self.violate(format!(
-                "I4: honest node {node} signed {} and {} for {}",
+                "I4: node {node} signed {} and {} for {}",
                 earlier.kind, statement.kind, statement.upload
             ));
         }

@@ -16,6 +16,8 @@
 //! Not here: anything production uses. Nobody depends on this crate.
 
 pub mod alarms;
+#[cfg(feature = "canary")]
+pub mod canaries;
 pub mod checker;
 pub mod disk_faults;
 pub mod host;

@@ -49,6 +49,10 @@ struct Args {
     /// Run every seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
+    /// Release a deliberate bug, or `all` of them in turn: succeeds if it is caught.
+    #[cfg(feature = "canary")]
+    #[arg(long, value_name = "NAME")]
+    canary: Option<String>,
     /// One line of JSON at the end instead of a table.
     #[arg(long)]
     json: bool,
@@ -56,6 +60,10 @@ struct Args {
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    #[cfg(feature = "canary")]
+    if let Some(name) = &args.canary {
+        return canaries::main(&args, name);
+    }
     match args.seed {
         Some(seed) => Ok(one(&args, seed)),
         None => many(&args),
@@ -145,6 +153,60 @@ impl Totals {
         for (what, count) in &self.counts {
             println!("{count:>12}  {what}");
         }
+    }
+}
+
+/// Hunts deliberate bugs instead of unknown ones.
+#[cfg(feature = "canary")]
+mod canaries {
+    use std::process::ExitCode;
+    use std::time::Instant;
+
+    use anyhow::Context as _;
+    use avid_types::canary::{Canary, release};
+    use sim::canaries::{Catcher, catcher_of, hunt};
+
+    use super::{Args, one};
+
+    pub(super) fn main(args: &Args, name: &str) -> anyhow::Result<ExitCode> {
+        if name == "all" {
+            let escaped = Canary::ALL.into_iter().filter(|canary| !is_caught(args, *canary));
+            return Ok(if escaped.count() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        let canary = Canary::named(name).with_context(|| {
+            let names: Vec<&str> = Canary::ALL.iter().map(|canary| canary.name()).collect();
+            format!("there is no canary {name}; there are all, {}", names.join(", "))
+        })?;
+        if let Some(seed) = args.seed {
+            release(Some(canary));
+            return Ok(one(args, seed));
+        }
+        Ok(if is_caught(args, canary) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn is_caught(args: &Args, canary: Canary) -> bool {
+        let swarm = args.scenario.map(|scenario| Catcher::Swarm(scenario, args.seeds));
+        let Some(catcher) = swarm.or_else(|| catcher_of(canary)) else {
+            println!("{:<26} has nobody to catch it", canary.name());
+            return false;
+        };
+        let begin = Instant::now();
+        let caught = hunt(canary, catcher);
+        let seconds = begin.elapsed().as_secs_f64();
+        let by = match catcher {
+            Catcher::Swarm(scenario, seeds) => format!("{} {seeds}", scenario.name()),
+            Catcher::Script(name, _) => format!("script {name}"),
+            Catcher::Test(file, name) => format!("{file} {name}"),
+        };
+        match &caught {
+            Some(caught) => {
+                let seed = caught.seed.map(|seed| format!(" at seed {seed}")).unwrap_or_default();
+                let violation = &caught.violation;
+                println!("{:<26} {seconds:>5.1} s  {by}{seed}: {violation}", canary.name());
+            }
+            None => println!("{:<26} {seconds:>5.1} s  {by}: NOT CAUGHT", canary.name()),
+        }
+        caught.is_some()
     }
 }
 

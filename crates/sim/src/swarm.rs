@@ -10,6 +10,7 @@
 //! fragments on all honest nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use avid_client::{DisperseError, DisperseOptions, RetrieveErrorKind, Silent, Timeouts};
@@ -23,11 +24,15 @@ use crate::alarms;
 use crate::disk_faults::{DiskRates, FaultyDisk};
 use crate::liar_client::Surroundings;
 use crate::liar_client::misbehave::misbehave;
+use crate::liar_node::collusion::Gang;
 use crate::liar_node::frames::{Rates, frame_network};
-use crate::liar_node::{Identity, random_liar};
+use crate::liar_node::service::Selective;
+use crate::liar_node::votes::{Boldness, Parrot};
+use crate::liar_node::{Chain, Identity, random_liar, shared};
 use crate::network::Delay;
 use crate::plan::{Action, Badness, Plan, content, node};
 use crate::random::Random;
+use crate::tap::Tap;
 use crate::world::{SimClient, World, client_key, host_of};
 
 /// Virtual time after the faults within which nodes must vote again.
@@ -119,9 +124,15 @@ impl Run<'_> {
     fn set_up(&mut self) {
         for (number, badness) in &self.plan.bad {
             self.world.checker.set_dishonest(node(*number));
-            if let Badness::Liar(seed) = badness {
-                let liar = Identity::of(&self.world, node(*number));
-                self.world.network.tap(host_of(node(*number)), random_liar(liar, *seed));
+            match badness {
+                Badness::Liar(seed) => {
+                    let liar = swarm_liar(&self.world, node(*number), *seed);
+                    self.world.network.tap(host_of(node(*number)), liar);
+                }
+                Badness::Wiped | Badness::OldDisk => {
+                    self.world.checker.set_forgetful(node(*number));
+                }
+                Badness::LyingDisk | Badness::Clock(_) => {}
             }
         }
         if self.plan.lossy_frames {
@@ -293,6 +304,9 @@ impl Run<'_> {
     async fn change_disk(&mut self, number: u16) {
         let is_old = self.plan.bad.contains(&(number, Badness::OldDisk));
         let image = self.images.remove(&number).filter(|_| is_old).unwrap_or_default();
+        if self.plan.bad.contains(&(number, Badness::Wiped)) {
+            self.world.checker.set_wiped(node(number));
+        }
         self.world.replace_disk(node(number), image);
         self.start(node(number)).await;
     }
@@ -311,9 +325,12 @@ impl Run<'_> {
     fn put(&mut self, name: (u16, u8), len: u32, number: u64) {
         let bytes = content(len, number);
         self.ledger.tried.entry(name).or_default().push(bytes.clone());
-        let client = self.client(name.0);
+        let (client, checker) = (self.client(name.0), self.world.checker.clone());
         self.operations.spawn(async move {
             let result = client.put(&text(name.1), &bytes).await;
+            if let Ok(report) = &result {
+                checker.on_placed(report.upload, &report.placed);
+            }
             Done::Put(name, bytes, result.map(drop).map_err(|error| error.to_string()))
         });
     }
@@ -508,6 +525,32 @@ impl Run<'_> {
             lines: self.world.trace.lines(),
         }
     }
+}
+
+/// A liar of one of three kinds: random in every frame, voting for everything, or both and only
+/// towards some.
+fn swarm_liar(world: &World, node: NodeId, seed: u64) -> Arc<Mutex<dyn Tap>> {
+    let me = Identity::of(world, node);
+    let mut random = Random::new(seed, "kind of liar");
+    if random.chance(500_000) {
+        return random_liar(me, seed);
+    }
+    let boldness = [
+        Boldness::Certified,
+        Boldness::ReadyWithoutEchoes,
+        Boldness::ReadyWithFewEchoes,
+        Boldness::Abort,
+    ];
+    let boldness = random.pick(&boldness).copied().unwrap_or(Boldness::Certified);
+    let gang = Gang::new(&world.config, [node]);
+    world.network.tap_all(shared(gang.ear()));
+    let mut taps: Vec<Arc<Mutex<dyn Tap>>> = vec![shared(Parrot::new(me, gang, boldness))];
+    if random.chance(500_000) {
+        let others =
+            world.nodes().into_iter().filter(|other| random.chance(500_000) && *other != node);
+        taps.push(shared(Selective::new(others.map(host_of))));
+    }
+    shared(Chain(taps))
 }
 
 fn text(name: u8) -> String {

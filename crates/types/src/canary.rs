@@ -44,8 +44,8 @@ pub enum Canary {
     FastestClock,
     /// A later life of a name needs no proof that the one before ended. ID-1.
     NoPredecessor,
-    /// A writer counts a node as holding its fragment that only delivered. HOLD-1.
-    DeliveredIsPlaced,
+    /// A writer counts a fragment as placed that it sent, without its node's word. HOLD-1.
+    SkipHoldCheck,
 }
 
 impl Canary {
@@ -67,7 +67,7 @@ impl Canary {
         Self::OrdersByAnyone,
         Self::FastestClock,
         Self::NoPredecessor,
-        Self::DeliveredIsPlaced,
+        Self::SkipHoldCheck,
     ];
 
     /// Its name on command lines.
@@ -90,7 +90,7 @@ impl Canary {
             Self::OrdersByAnyone => "orders-by-anyone",
             Self::FastestClock => "fastest-clock",
             Self::NoPredecessor => "no-predecessor",
-            Self::DeliveredIsPlaced => "delivered-is-placed",
+            Self::SkipHoldCheck => "skip-hold-check",
         }
     }
 
