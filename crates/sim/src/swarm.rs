@@ -24,6 +24,7 @@ use crate::alarms;
 use crate::disk_faults::{DiskRates, FaultyDisk};
 use crate::liar_client::Surroundings;
 use crate::liar_client::misbehave::misbehave;
+use crate::liar_node::chunks::{ChunkLie, WrongChunks};
 use crate::liar_node::collusion::Gang;
 use crate::liar_node::frames::{Rates, frame_network};
 use crate::liar_node::service::Selective;
@@ -527,14 +528,23 @@ impl Run<'_> {
     }
 }
 
-/// A liar of one of three kinds: random in every frame, voting for everything, or both and only
-/// towards some.
+/// A liar: random in every frame, false in every chunk, or a parrot that votes for whatever it
+/// hears of, towards all or some.
 fn swarm_liar(world: &World, node: NodeId, seed: u64) -> Arc<Mutex<dyn Tap>> {
     let me = Identity::of(world, node);
     let mut random = Random::new(seed, "kind of liar");
-    if random.chance(500_000) {
-        return random_liar(me, seed);
+    match random.below(4) {
+        0 => {
+            let bit = random.below(1 << 16);
+            let lies = [ChunkLie::Foreign, ChunkLie::Stale, ChunkLie::Flip(bit), ChunkLie::Zero];
+            shared(WrongChunks::new(random.pick(&lies).copied().unwrap_or(ChunkLie::Zero)))
+        }
+        1 => parrot(world, me, &mut random),
+        _ => random_liar(me, seed),
     }
+}
+
+fn parrot(world: &World, me: Identity, random: &mut Random) -> Arc<Mutex<dyn Tap>> {
     let boldness = [
         Boldness::Certified,
         Boldness::ReadyWithoutEchoes,
@@ -542,15 +552,16 @@ fn swarm_liar(world: &World, node: NodeId, seed: u64) -> Arc<Mutex<dyn Tap>> {
         Boldness::Abort,
     ];
     let boldness = random.pick(&boldness).copied().unwrap_or(Boldness::Certified);
-    let gang = Gang::new(&world.config, [node]);
+    let gang = Gang::new(&world.config, [me.node]);
+    // Frames that go astray take the place of this ear: then it hears only what it says itself.
     world.network.tap_all(shared(gang.ear()));
-    let mut taps: Vec<Arc<Mutex<dyn Tap>>> = vec![shared(Parrot::new(me, gang, boldness))];
+    let parrot = shared(Parrot::new(me, gang, boldness));
     if random.chance(500_000) {
-        let others =
-            world.nodes().into_iter().filter(|other| random.chance(500_000) && *other != node);
-        taps.push(shared(Selective::new(others.map(host_of))));
+        return parrot;
     }
-    shared(Chain(taps))
+    let served = world.nodes().into_iter().filter(|_| random.chance(500_000));
+    let served: Vec<_> = served.map(host_of).collect();
+    shared(Chain(vec![parrot, shared(Selective::new(served))]))
 }
 
 fn text(name: u8) -> String {
