@@ -20,6 +20,8 @@ mod progress;
 
 use std::process::ExitCode;
 
+const _: () = assert!(!avid_types::canary::IS_BUILT, "avid is never built with deliberate bugs");
+
 fn main() -> ExitCode {
     app::run(&std::env::args_os().collect::<Vec<_>>())
 }
