@@ -265,6 +265,9 @@ impl Core {
                 self.step(records, upload, Input::FragmentLost, &mut effects)?;
             }
         }
+        if self.may_vote().is_err() {
+            effects.sign.retain(|statement| !is_vote(statement.kind));
+        }
         self.keep_clock(&mut effects);
         Ok(effects)
     }
@@ -559,7 +562,11 @@ impl Core {
         let before = self.clock.remembered(node).map(|known| known.heartbeat);
         self.clock.observe(heartbeat);
         // What is kept never falls: a restored disk would otherwise erase the memory of its past.
-        if before.is_some_and(|known| known.age() >= heartbeat.heartbeat.age()) {
+        let is_kept = |known: Heartbeat| {
+            known.age() >= heartbeat.heartbeat.age()
+                || known.is_of_other_store(&heartbeat.heartbeat)
+        };
+        if before.is_some_and(is_kept) {
             return;
         }
         let booted = before.is_none_or(|known| known.boot < heartbeat.heartbeat.boot);
@@ -640,6 +647,7 @@ impl Core {
         records: &dyn Records,
         upload: UploadId,
     ) -> Result<Option<View<'_>>, String> {
+        let voting = self.may_vote().is_ok();
         let Some(resident) = self.resident(records, upload)? else {
             return Ok(None);
         };
@@ -647,6 +655,7 @@ impl Core {
             .machine
             .promised()
             .into_iter()
+            .filter(|statement| voting || !is_vote(statement.kind))
             .filter(|statement| {
                 resident.own.get(&statement.kind).map(|v| v.statement) != Some(*statement)
             })
@@ -696,6 +705,12 @@ fn collect(upload: UploadId, step: Step, effects: &mut Effects) {
             Output::FaultBoundExceeded => effects.bound_exceeded.push(upload),
         }
     }
+}
+
+/// Whether a statement decides something, and so needs the memory of every earlier one (AMNESIA-1).
+/// What a certificate already proves may be said by anybody who keeps it.
+fn is_vote(kind: StatementKind) -> bool {
+    matches!(kind, StatementKind::Echo | StatementKind::Ready | StatementKind::Abort)
 }
 
 /// Whether an upload ended without an object and stays on record.

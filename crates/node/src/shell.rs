@@ -125,7 +125,7 @@ impl Shared {
         let heartbeat = Heartbeat {
             node: self.node,
             reading: self.host.wall_clock().max(latest),
-            boot: self.store.boot(),
+            boot: boot_of(&self.store),
             position: self.store.journal().durable_position(),
         };
         *lived = Some((lived.map_or(heartbeat, |(first, _)| first), heartbeat));
@@ -140,9 +140,7 @@ impl Shared {
     /// What peers know this data directory by; the store's own id stays here, since it guards
     /// the journal's batches against forged bytes inside records.
     pub(crate) fn store_name(&self) -> [u8; 16] {
-        let digest = Digest::of(&[b"avidfp/store-name/v1", &self.store.id().0]);
-        let (name, _) = digest.0.split_at(16);
-        name.try_into().unwrap_or_default()
+        name_of(&self.store)
     }
 
     fn local(&self, payload: Vec<u8>) -> Local {
@@ -181,6 +179,17 @@ impl Shared {
             }
         }
     }
+}
+
+fn name_of(store: &Store) -> [u8; 16] {
+    let digest = Digest::of(&[b"avidfp/store-name/v1", &store.id().0]);
+    let (name, _) = digest.0.split_at(16);
+    name.try_into().unwrap_or_default()
+}
+
+/// What a heartbeat says of this boot of this store.
+fn boot_of(store: &Store) -> u64 {
+    Heartbeat::boot_of(name_of(store), store.boot())
 }
 
 pub(crate) fn decode_grant(payload: &[u8]) -> Option<SignedGrant> {

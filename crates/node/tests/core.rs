@@ -290,6 +290,55 @@ fn an_upload_that_expired_here_alone_leaves_the_quota_of_open_ones() {
     assert_eq!(bench.open("room again", later), None);
 }
 
+// Rule: AMNESIA-1. A member on an empty disk may run for long, start again and again and fill a longer
+// journal than it lost: what is remembered of its first store stays.
+#[test]
+fn a_member_that_lost_its_store_never_outgrows_the_memory_of_it() {
+    let mut bench = Bench::new();
+    let (first, second) = (Heartbeat::boot_of([1; 16], 1), Heartbeat::boot_of([2; 16], 9));
+    let much_later = NOW.plus(std::time::Duration::from_secs(3600));
+    let _ = bench.heartbeat(3, NOW, first, 5);
+    let ignored = bench.heartbeat(3, much_later, second, 700);
+    assert!(!format!("{ignored:?}").contains("Heartbeat("), "{ignored:?}");
+    let known = *bench.core.remembered(NodeId(3)).unwrap();
+    assert_eq!((known.heartbeat.boot, known.heartbeat.position), (first, 5));
+
+    // The member itself, told so.
+    let clock = ClusterClock::new(&bench.config, NOW);
+    let mut member = Core::new(Arc::clone(&bench.config), NodeId(3), second, 700, clock);
+    for peer in [0, 1, 2, 4] {
+        let told = (peer == 1).then_some(known);
+        let _ = member.handle(&bench.disk, Event::Remembered(NodeId(peer), told, None)).unwrap();
+    }
+    let refused = member.may_vote().unwrap_err();
+    assert!(refused.contains("boot 1 of another store"), "{refused}");
+    assert!(Heartbeat { boot: 1, ..known.heartbeat }.boots() == 1, "stores of before say nothing");
+}
+
+// Rule: AMNESIA-1. A certificate ends the upload for a node that forgot its votes as well; an ABORT of
+// its own could contradict the READY that it forgot.
+#[test]
+fn a_node_that_forgot_its_votes_takes_an_abort_certificate_and_signs_nothing() {
+    let mut bench = Bench::new();
+    let past = Heartbeat { node: NodeId(0), reading: NOW, boot: 5, position: 9 };
+    let past = past.sign(&bench.config, &key(1, 0));
+    let _ = bench.handle(Event::Remembered(NodeId(1), Some(past), None));
+    assert!(bench.core.may_vote().is_err());
+
+    let upload = bench.announcement("ended without it", EXPIRY).upload();
+    let votes: Vec<_> = (1..5)
+        .map(|node| {
+            let statement = bench.abort_statement(upload, node);
+            sign_statements(&bench.config, &key(1, node), &[statement]).remove(0)
+        })
+        .collect();
+    let statement = bench.abort_statement(upload, 1);
+    let cert = QuorumCert::of_votes(bench.config.epoch, &statement, votes.iter());
+    let cert = Box::new(bench.verifier.abort_cert(cert).unwrap());
+    let ended = bench.handle(Event::AbortCert(cert));
+    assert_eq!((ended.settled, ended.sign), (vec![upload], vec![]));
+}
+
 // Rule: ABORT-3. f + 1 members contain an honest one; f may all lie, however often they say it.
 #[test]
 fn a_node_that_knows_nothing_aborts_with_two_others_and_not_with_one() {

@@ -23,7 +23,8 @@ pub struct Heartbeat {
     pub node: NodeId,
     /// Its clock.
     pub reading: Timestamp,
-    /// How often it has started.
+    /// Which store it runs on (32 bits that no other store has, or 0 for one that does not say) and
+    /// how often it has started on it (32 bits).
     pub boot: u64,
     /// Next position of its journal.
     pub position: u64,
@@ -55,6 +56,30 @@ impl Heartbeat {
     #[must_use]
     pub fn sign(self, config: &ClusterConfig, key: &SigningKey) -> SignedHeartbeat {
         SignedHeartbeat { heartbeat: self, signature: key.sign(&self.signed_bytes(config)) }
+    }
+
+    /// A boot number from a store's name and the count of its boots.
+    #[must_use]
+    pub fn boot_of(store_name: [u8; 16], boots: u64) -> u64 {
+        let [a, b, c, d, ..] = store_name;
+        let store = u64::from(u32::from_le_bytes([a, b, c, d]).max(1));
+        store << 32 | boots.min(u64::from(u32::MAX))
+    }
+
+    /// Boots of its store up to this one.
+    #[must_use]
+    pub fn boots(&self) -> u64 {
+        self.boot & u64::from(u32::MAX)
+    }
+
+    /// Whether two heartbeats of one node come from different stores: a disk was lost or swapped, and
+    /// with it every vote on it.
+    ///
+    /// Rule: AMNESIA-1.
+    #[must_use]
+    pub fn is_of_other_store(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.boot >> 32, other.boot >> 32);
+        ours != 0 && theirs != 0 && ours != theirs
     }
 
     /// What orders the heartbeats of one node: boot, then position, then reading.
@@ -143,15 +168,17 @@ impl ClusterClock {
 
     /// Takes a heartbeat whose signature the caller has checked.
     ///
-    /// Keeps it if it is not older than the one known: by boot, then position, then reading.
+    /// Keeps it if it is not older than the one known: by boot, then position, then reading. One of
+    /// another store is never kept: a member that lost its disk would erase the memory of what it
+    /// forgot by running on.
     /// Returns the new cluster time if it advanced.
     ///
     /// Rule: TIME-1, AMNESIA-1.
     pub fn observe(&mut self, signed: SignedHeartbeat) -> Option<Timestamp> {
-        let newer = self
-            .latest
-            .get(&signed.heartbeat.node)
-            .is_none_or(|known| known.heartbeat.age() < signed.heartbeat.age());
+        let newer = self.latest.get(&signed.heartbeat.node).is_none_or(|known| {
+            known.heartbeat.age() < signed.heartbeat.age()
+                && !known.heartbeat.is_of_other_store(&signed.heartbeat)
+        });
         if newer {
             self.latest.insert(signed.heartbeat.node, signed);
         }

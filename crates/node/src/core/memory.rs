@@ -63,6 +63,10 @@ impl Memory {
 
     /// Whether a heartbeat was signed by a life of this node that its disk does not know.
     fn is_ahead(&self, theirs: &Heartbeat, lived: Option<(Heartbeat, Heartbeat)>) -> bool {
+        let ours = Heartbeat { boot: self.boot, ..*theirs };
+        if theirs.is_of_other_store(&ours) {
+            return true;
+        }
         match theirs.boot.cmp(&self.boot) {
             Ordering::Greater => true,
             Ordering::Less => theirs.position > self.position,
@@ -79,11 +83,16 @@ impl Memory {
             return Ok(());
         }
         if let Some((peer, theirs)) = &self.forgotten {
+            let ours = Heartbeat { boot: self.boot, position: self.position, ..*theirs };
+            let store = if theirs.is_of_other_store(&ours) { " of another store" } else { "" };
             return Err(format!(
-                "this node has forgotten votes: node {peer} remembers its boot {} at journal \
+                "this node has forgotten votes: node {peer} remembers its boot {}{store} at journal \
                  position {}, its disk is at boot {} and position {}; it serves reads but must be \
                  replaced under a new identity",
-                theirs.boot, theirs.position, self.boot, self.position
+                theirs.boots(),
+                theirs.position,
+                ours.boots(),
+                ours.position
             ));
         }
         if self.answered.len() < self.needed {

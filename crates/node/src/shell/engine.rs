@@ -33,7 +33,7 @@ use crate::core::{Core, Denial, Effects, Event, Records};
 use crate::error::NodeError;
 use crate::fact::{Fact, Observe};
 use crate::shell::peers::PeerBook;
-use crate::shell::{NodeConfig, Shared};
+use crate::shell::{NodeConfig, Shared, boot_of};
 
 /// Commands per round: more would delay the first of them.
 const BATCH_MAX: usize = 512;
@@ -155,7 +155,7 @@ impl Engine {
         let (published, published_rx) = watch::channel(position);
         let (time, time_rx) = watch::channel(clock.time());
         let core =
-            Core::new(Arc::clone(&config.cluster), config.node, store.boot(), position, clock);
+            Core::new(Arc::clone(&config.cluster), config.node, boot_of(&store), position, clock);
         let mut engine = Self {
             core,
             store,
