@@ -62,7 +62,7 @@ pub const CANARIES: [(Canary, Catcher); 17] = [
         Canary::NoAmplification,
         Catcher::Script("echo_for_one_node_only", scripts::echo_for_one_node_only),
     ),
-    (Canary::ReadyWithoutCertificate, Catcher::Swarm(Scenario::Everything, 10)),
+    (Canary::ReadyWithoutCertificate, Catcher::Swarm(Scenario::Everything, 40)),
     (Canary::EchoQuorumTooSmall, Catcher::Swarm(Scenario::Everything, 20)),
     (
         Canary::CommitBelowQuorum,
