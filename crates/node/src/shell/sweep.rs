@@ -8,7 +8,7 @@
 //! Spec: docs/protocol.md ECHO-1, ABORT-2, DELETE-1.
 //! Invariant: a fragment that a record claims is never touched; a record that cannot be read claims
 //! everything, since the node does not start then. So do records that are all new: a store made
-//! beside old fragments leaves them to be filled in place.
+//! beside old fragments leaves them alone until fills replace them.
 //! Bounds: the keys of one directory of fragments; one record at a time.
 //! Not here: unfinished fragments; the store removes them when it opens.
 
