@@ -499,12 +499,9 @@ impl Core {
                 Some((position, record)) => (Some(position), record),
                 None => (None, UploadRecord::default()),
             };
-            let record = match record.phase {
-                Phase::Aborted { .. } if canary::sings(Canary::ForgetAborts) => {
-                    UploadRecord::default()
-                }
-                _ => record,
-            };
+            let is_aborted = matches!(record.phase, Phase::Aborted { .. });
+            let forgets = is_aborted && canary::sings(Canary::ForgetAborts);
+            let record = if forgets { UploadRecord::default() } else { record };
             let owner = owner_of_open(&record);
             let config = Arc::clone(&self.config);
             let Some(machine) = ServerUpload::new(config, self.node, upload, record) else {
