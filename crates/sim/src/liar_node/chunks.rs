@@ -13,6 +13,9 @@ use avid_types::{Commitment, StripeIndex, Timestamp, UploadId};
 use super::{Identity, Shared, frame_of, message_of};
 use crate::tap::{Frame, Tap, Way};
 
+/// Runs of chunks asked for, oldest first: upload, first stripe, count; by connection.
+type Asked = BTreeMap<u64, VecDeque<(UploadId, StripeIndex, u64)>>;
+
 /// Chunks served before, kept to be served again.
 const REMEMBERED: usize = 64;
 
@@ -187,7 +190,7 @@ pub struct Poisoner {
     me: Identity,
     book: Shared<PoisonBook>,
     /// Requests for chunks that this node heard, by connection: what its refusals answer.
-    asked: Shared<BTreeMap<u64, VecDeque<(UploadId, StripeIndex, u64)>>>,
+    asked: Shared<Asked>,
     /// Poisoned chunks served.
     pub lies: u64,
 }
@@ -258,7 +261,7 @@ impl Tap for Poisoner {
 pub struct Ear {
     me: Identity,
     book: Shared<PoisonBook>,
-    asked: Shared<BTreeMap<u64, VecDeque<(UploadId, StripeIndex, u64)>>>,
+    asked: Shared<Asked>,
 }
 
 impl Tap for Ear {

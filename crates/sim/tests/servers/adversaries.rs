@@ -32,7 +32,8 @@ async fn live(world: &World, seed: u64, shape: Shape) {
     client.put_with("a", &first, &briefly()).await.unwrap();
     client.put_with("b", &second, &briefly()).await.unwrap();
     for (text, written) in [("a", &first), ("b", &second)] {
-        let (bytes, report) = world.client(1).get(text, &[written.clone()]).await.unwrap();
+        let (bytes, report) =
+            world.client(1).get(text, std::slice::from_ref(written)).await.unwrap();
         assert!(bytes == *written);
         assert_eq!(report.generation.0, 0);
     }
@@ -51,7 +52,7 @@ async fn live(world: &World, seed: u64, shape: Shape) {
     assert!(matches!(gone.kind, RetrieveErrorKind::Deleted { .. }), "{gone}");
     let again = world.client(1).put_with("a", &second, &briefly()).await.unwrap();
     assert_eq!(again.generation.0, 1);
-    let (bytes, _) = world.client(1).get("a", &[second.clone()]).await.unwrap();
+    let (bytes, _) = world.client(1).get("a", std::slice::from_ref(&second)).await.unwrap();
     assert!(bytes == second);
 }
 

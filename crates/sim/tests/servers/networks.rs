@@ -173,7 +173,7 @@ fn whatever_the_network_does_is_safe_and_everything_ends_once_it_heals() {
 
 fn storm_of(seed: u64) -> Rates {
     let rate = 30_000 + 30_000 * u32::try_from(seed % 4).unwrap();
-    Rates { loss: rate, repeat: rate, reorder: rate, clients: seed % 3 == 0 }
+    Rates { loss: rate, repeat: rate, reorder: rate, clients: seed.is_multiple_of(3) }
 }
 
 /// Cuts and heals ways and resets connections for a while.

@@ -44,7 +44,8 @@ fn set_clocks(world: &mut World, seed: u64) {
         world.skew(*node, half);
     }
     for (number, node) in last_nodes(world, params(world).f()).into_iter().enumerate() {
-        let offset = if (number as u64 + seed) % 2 == 0 { TEN_YEARS_MS } else { -TEN_YEARS_MS };
+        let offset =
+            if (number as u64 + seed).is_multiple_of(2) { TEN_YEARS_MS } else { -TEN_YEARS_MS };
         if seed % 4 < 2 {
             world.checker.set_dishonest(node);
             world.skew(node, offset);

@@ -314,7 +314,7 @@ async fn split_brain(world: &World, seed: u64, liars: usize) -> usize {
     let one = writer.object("a", &content(seed, shape), lifetime);
     let other = same_open(writer.object("a", &content(seed + 1, shape), lifetime), &one);
     let gang = gang(world, liars);
-    let contents = [&one, &other].map(|object| content_of(object));
+    let contents = [&one, &other].map(content_of);
     contents.iter().for_each(|content| gang.learn(*content));
     for liar in liars {
         let parrot = Parrot::new(Identity::of(world, *liar), gang.clone(), Boldness::Certified)
