@@ -288,16 +288,15 @@ impl State {
         let statement = vote.statement;
         self.trace.event("sign", u64::from(node.0), &statement.upload.0);
         let kind = statement.kind;
-        // An ABORT may still follow from a certificate that others show: it adds nothing then.
-        let is_promise = matches!(kind, StatementKind::Echo | StatementKind::Ready);
+        let is_promise =
+            matches!(kind, StatementKind::Echo | StatementKind::Ready | StatementKind::Abort);
         if is_promise && self.wiped.contains(&node) {
             let upload = statement.upload;
             self.violate(format!(
                 "AMNESIA-1: node {node} signed {kind} for {upload} after its disk was wiped"
             ));
         }
-        let is_forgetful = self.forgetful.contains(&node) && kind != StatementKind::Abort;
-        if !self.is_honest(node) && !is_forgetful {
+        if !self.is_honest(node) && !self.forgetful.contains(&node) {
             return;
         }
         let before = self.signed.entry((node, statement.upload)).or_default();
