@@ -34,7 +34,7 @@ pub mod tapped_host;
 pub mod trace;
 pub mod world;
 
-#[cfg(not(tokio_unstable))]
+#[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
     "the simulator needs --cfg tokio_unstable, which .cargo/config.toml sets; RUSTFLAGS in the \
      environment replaces it: unset RUSTFLAGS or add the flag to it"

@@ -8,7 +8,7 @@
 //! same production node in front of them, real sockets, files and time. The ear reads along until
 //! the peer has said who it is, so that a tap knows to whom a frame goes, as in the simulation.
 //!
-//! Bounds: [`STEP_BYTES`] and one frame wait at a tap; a slow peer blocks the sender, as TCP does.
+//! Bounds: `STEP_BYTES` and one frame wait at a tap; a slow peer blocks the sender, as TCP does.
 //! Not here: virtual time and network ([`crate::host`]), what a liar does ([`crate::tap::Tap`]).
 
 use std::collections::BTreeMap;
