@@ -206,7 +206,7 @@ impl Operation {
     ) {
         let params = world.config.params;
         let others: Vec<_> = world.nodes().into_iter().filter(|node| *node != VICTIM).collect();
-        for node in others.iter().take(params.n() - usize::from(params.m())) {
+        for node in others.iter().take(params.n() - params.m()) {
             world.kill(*node, CrashChoice::DropAll);
         }
         let (old, _) = client.get("old", std::slice::from_ref(&prepared.old)).await.unwrap();

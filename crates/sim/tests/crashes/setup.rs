@@ -35,7 +35,7 @@ pub(crate) fn shape(m: u8, n: u8) -> Shape {
 
 /// Bytes nobody else wrote: two stripes, the second one short.
 pub(crate) fn content(world: &World, number: u64) -> Vec<u8> {
-    let stripe = usize::from(world.config.params.m()) * 4096;
+    let stripe = world.config.params.m() * 4096;
     Random::new(world.seed, &format!("content {number}")).bytes(stripe + 777)
 }
 
