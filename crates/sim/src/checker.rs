@@ -325,7 +325,10 @@ impl State {
     fn on_dropped(&mut self, node: NodeId, upload: UploadId) {
         self.trace.event("drop fragment", u64::from(node.0), upload.as_bytes());
         let is_held = self.uploads.get(&upload).is_some_and(|state| {
-            state.committed.contains_key(&node) && state.holders.contains_key(&node)
+            // A tombstone that a crash cut short of its sync may survive it unheard of; others have it.
+            state.deleted.is_empty()
+                && state.committed.contains_key(&node)
+                && state.holders.contains_key(&node)
         });
         if self.is_honest(node) && is_held {
             self.violate(format!("I6: node {node} dropped the committed fragment of {upload}"));

@@ -194,10 +194,15 @@ impl Runner {
             Stage::Test if self.quick => self.cargo("test --workspace --lib --bins", &[]),
             Stage::Test => self.cargo("test --workspace", &[]),
             // Seeds that nobody has run, for about two minutes; those that once failed are tests.
-            Stage::Sim => self.cargo(
-                "run -p sim -- --fresh --seeds 1000000 --seconds 120 --jobs 2",
-                &[("RUST_BACKTRACE", "0")],
-            ),
+            Stage::Sim => {
+                let quiet = [("RUST_BACKTRACE", "0")];
+                let fresh = "run -p sim -- --fresh --seeds 1000000 --seconds 120 --jobs 2";
+                let canaries = "test -p sim --features canary --test canaries";
+                match self.cargo(fresh, &quiet)? {
+                    Verdict::Passed => self.cargo(canaries, &quiet),
+                    verdict => Ok(verdict),
+                }
+            }
         }
     }
 

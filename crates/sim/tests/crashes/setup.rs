@@ -62,18 +62,10 @@ pub(crate) fn scenario<T>(
         let lines = world.trace.lines();
         let panics: Vec<_> = alarms::take().into_iter().filter(|alarm| alarm.is_panic).collect();
         drop(guard);
-        let violation = world.checker.violation().filter(|text| !is_excused(what, text));
-        assert_eq!(violation, None, "{what}, seed {seed}: {lines:#?}");
+        assert_eq!(world.checker.violation(), None, "{what}, seed {seed}: {lines:#?}");
         assert!(panics.is_empty(), "{what}, seed {seed}: {panics:#?}");
         result
     })
-}
-
-/// A tombstone whose sync the crash cut short may survive it. The checker hears of records when
-/// they are synced, so it does not know why the fragment then goes; the fragments that must stay
-/// are counted at the end of every run.
-fn is_excused(what: &str, violation: &str) -> bool {
-    what.contains("Delete") && violation.starts_with("I6:")
 }
 
 /// What a disk that loses its power means.
