@@ -12,10 +12,12 @@
 //! Bounds: `WANTED_MAX` uploads waiting to be pulled per link.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use avid_net::{Connection, FrameReader, FrameWriter, LinkError};
 use avid_protocol::certificate::QuorumCert;
+use avid_protocol::clock::SignedHeartbeat;
 use avid_protocol::object::OwnerOrder;
 use avid_protocol::verify::VerifyError;
 use avid_protocol::vote::SignedVote;
@@ -105,11 +107,18 @@ struct PeerIn<'a> {
 }
 
 impl PeerIn<'_> {
+    fn remember(&self, heartbeat: SignedHeartbeat) {
+        let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.remember(heartbeat);
+    }
+
     async fn on_message(&mut self, message: Message) {
         match message {
             Message::Heartbeat(heartbeat) => {
                 if heartbeat.heartbeat.node == self.node && heartbeat.verifies(&self.shared.cluster)
                 {
+                    // Told back from memory at once; it goes to disk every few seconds.
+                    self.remember(heartbeat);
                     self.event(Event::Heartbeat(heartbeat)).await;
                 }
             }

@@ -72,10 +72,16 @@ impl PeerBook {
         self.remembered.values()
     }
 
-    pub(crate) fn remember(&mut self, heartbeat: SignedHeartbeat) {
-        let known = self.remembered.get(&heartbeat.heartbeat.node);
-        if known.is_none_or(|known| known.heartbeat.age() < heartbeat.heartbeat.age()) {
-            self.remembered.insert(heartbeat.heartbeat.node, heartbeat);
+    /// Keeps the highest heartbeat of a member, of the first store it was heard on.
+    ///
+    /// Rule: AMNESIA-1.
+    pub(crate) fn remember(&mut self, signed: SignedHeartbeat) {
+        let heard = signed.heartbeat;
+        let is_newer = |known: &SignedHeartbeat| {
+            known.heartbeat.age() < heard.age() && !known.heartbeat.is_of_other_store(&heard)
+        };
+        if self.remembered.get(&heard.node).is_none_or(is_newer) {
+            self.remembered.insert(heard.node, signed);
         }
     }
 
@@ -184,5 +190,31 @@ impl PeerWelcome {
         let remembered = d.option("remembered", SignedHeartbeat::decode).ok()?;
         d.finish().ok()?;
         Some(Self { cursor, remembered })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use avid_protocol::clock::Heartbeat;
+    use avid_types::SigningKey;
+
+    use super::*;
+
+    /// Rule: AMNESIA-1.
+    #[test]
+    fn the_highest_heartbeat_of_the_first_store_is_told_back() {
+        let (first, second) = (Heartbeat::boot_of([1; 16], 1), Heartbeat::boot_of([9; 16], 1));
+        let signature = SigningKey::from_seed([1; 32]).sign(b"");
+        let mut book = PeerBook::default();
+        let mut hear = |boot, position| {
+            let heartbeat = Heartbeat { node: NodeId(3), reading: Timestamp(5), boot, position };
+            book.remember(SignedHeartbeat { heartbeat, signature });
+            let known = book.remembered().next().unwrap().heartbeat;
+            (known.boot, known.position)
+        };
+        assert_eq!(hear(first, 7), (first, 7));
+        assert_eq!(hear(first, 6), (first, 7), "an older one");
+        assert_eq!(hear(second, 90), (first, 7), "one of another store");
+        assert_eq!(hear(first + 1, 0), (first + 1, 0), "the next boot");
     }
 }
