@@ -559,11 +559,7 @@ impl Core {
         let before = self.clock.remembered(node).map(|known| known.heartbeat);
         self.clock.observe(heartbeat);
         // What is kept never falls: a restored disk would otherwise erase the memory of its past.
-        let is_kept = |known: Heartbeat| {
-            known.age() >= heartbeat.heartbeat.age()
-                || known.is_of_other_store(&heartbeat.heartbeat)
-        };
-        if before.is_some_and(is_kept) {
+        if before.is_some_and(|known| !heartbeat.heartbeat.supersedes(&known)) {
             return;
         }
         let booted = before.is_none_or(|known| known.boot < heartbeat.heartbeat.boot);

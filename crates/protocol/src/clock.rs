@@ -82,6 +82,15 @@ impl Heartbeat {
         ours != 0 && theirs != 0 && ours != theirs
     }
 
+    /// Whether this heartbeat takes the place of the one known of its node: it is newer, and of the
+    /// same store. A member that lost its disk would otherwise erase the memory of what it forgot.
+    ///
+    /// Rule: AMNESIA-1.
+    #[must_use]
+    pub fn supersedes(&self, known: &Self) -> bool {
+        known.age() < self.age() && !known.is_of_other_store(self)
+    }
+
     /// What orders the heartbeats of one node: boot, then position, then reading.
     #[must_use]
     pub fn age(&self) -> (u64, u64, Timestamp) {
@@ -168,18 +177,13 @@ impl ClusterClock {
 
     /// Takes a heartbeat whose signature the caller has checked.
     ///
-    /// Keeps it if it is not older than the one known: by boot, then position, then reading. One of
-    /// another store is never kept: a member that lost its disk would erase the memory of what it
-    /// forgot by running on.
+    /// Keeps it if it supersedes the one known.
     /// Returns the new cluster time if it advanced.
     ///
     /// Rule: TIME-1, AMNESIA-1.
     pub fn observe(&mut self, signed: SignedHeartbeat) -> Option<Timestamp> {
-        let newer = self.latest.get(&signed.heartbeat.node).is_none_or(|known| {
-            known.heartbeat.age() < signed.heartbeat.age()
-                && !known.heartbeat.is_of_other_store(&signed.heartbeat)
-        });
-        if newer {
+        let known = self.latest.get(&signed.heartbeat.node);
+        if known.is_none_or(|known| signed.heartbeat.supersedes(&known.heartbeat)) {
             self.latest.insert(signed.heartbeat.node, signed);
         }
         let mut readings: Vec<Timestamp> =

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// Time a stream has before its pace counts: a few round trips over any link we know.
 const GRACE: Duration = Duration::from_secs(2);
-/// Least pace, bytes per second: a tenth of the slowest link on which anybody stores objects.
+/// Least pace, bytes per second: what a line of 128 kbit/s carries.
 const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// The pace of one stream.

@@ -77,10 +77,8 @@ impl PeerBook {
     /// Rule: AMNESIA-1.
     pub(crate) fn remember(&mut self, signed: SignedHeartbeat) {
         let heard = signed.heartbeat;
-        let is_newer = |known: &SignedHeartbeat| {
-            known.heartbeat.age() < heard.age() && !known.heartbeat.is_of_other_store(&heard)
-        };
-        if self.remembered.get(&heard.node).is_none_or(is_newer) {
+        let known = self.remembered.get(&heard.node);
+        if known.is_none_or(|known| heard.supersedes(&known.heartbeat)) {
             self.remembered.insert(heard.node, signed);
         }
     }
